@@ -1,0 +1,1 @@
+"""nsgauge: a small classifier in place of an LLM judge of vision-language safety."""

@@ -1,0 +1,1 @@
+"""The saved classifier: manifest, bundle, card, export."""

@@ -1,0 +1,1 @@
+"""Tables, importers, images, targets, splits and the built-in sample."""

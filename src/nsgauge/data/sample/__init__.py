@@ -1,0 +1,1 @@
+"""The built-in world: drawn pictures, answers and verdicts, made from a seed."""

@@ -1,0 +1,1 @@
+"""Scoring, and everything that is computed from scores and verdicts."""

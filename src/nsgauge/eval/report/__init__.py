@@ -1,0 +1,1 @@
+"""The page, its JSON twin and its tables."""

@@ -1,0 +1,1 @@
+"""Towers, adapters, windows, fusion, head: everything that is a torch module."""

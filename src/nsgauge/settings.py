@@ -1,0 +1,105 @@
+"""Settings that people write: frozen, unknown keys refused, read from YAML with overrides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nsgauge.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """Base of all settings; subclasses are frozen and refuse keys they don't know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def from_yaml(cls, path: Path, *, overrides: Sequence[str] = ()) -> Self:
+        """Read settings from a YAML file, then apply `section.key=value` overrides.
+
+        Args:
+            path: A YAML file with a mapping at the top.
+            overrides: Each `dotted.key=value`; the value is read as YAML.
+
+        Raises:
+            SettingsError: no such file, not YAML, an unknown key, or a value out of bounds.
+        """
+        content = read_yaml_mapping(path)
+        for override in overrides:
+            _apply(content, override=override)
+        return cls.from_mapping(content, source=str(path))
+
+    @classmethod
+    def from_mapping(cls, content: dict[str, Any], *, source: str) -> Self:
+        """Validate a mapping, naming `source` and every faulty key in the error.
+
+        Raises:
+            SettingsError: an unknown key, a missing key, or a value out of bounds.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise SettingsError(f"{source}: {_explain(error, cls)}") from error
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """The mapping at the top of a YAML file (safe loader).
+
+    Raises:
+        SettingsError: no such file, not UTF-8 text, not YAML, or no mapping at the top.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file; give the path of a YAML file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: can't be read as text ({error})") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise SettingsError(f"{path}: expected `key: value` lines, found {found}")
+    return content
+
+
+def _apply(content: dict[str, Any], *, override: str) -> None:
+    """Set one `dotted.key=value` in place."""
+    dotted, separator, text = override.partition("=")
+    if not separator or not dotted.strip():
+        raise SettingsError(f"override {override!r}: write it as section.key=value")
+    *sections, key = dotted.strip().split(".")
+    target = content
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise SettingsError(f"override {override!r}: {section!r} is a value, not a section")
+    try:
+        target[key] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"override {override!r}: the value is not valid YAML") from error
+
+
+def _explain(error: ValidationError, settings: type[Settings]) -> str:
+    """All faults in one line, with the keys that would have been accepted."""
+    parts = []
+    for fault in error.errors():
+        where = ".".join(str(step) for step in fault["loc"]) or "(top level)"
+        if fault["type"] == "extra_forbidden":
+            known = ", ".join(sorted(_fields_at(settings, steps=fault["loc"][:-1])))
+            parts.append(f"unknown key {where!r} (known here: {known})")
+        else:
+            parts.append(f"{where}: {fault['msg']}, got {fault['input']!r}"[:300])
+    return "; ".join(parts)
+
+
+def _fields_at(settings: type[Settings], *, steps: Sequence[str | int]) -> list[str]:
+    """Field names of the nested settings that `steps` leads to."""
+    current: type[BaseModel] = settings
+    for step in steps:
+        field = current.model_fields.get(str(step))
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            current = annotation
+    return list(current.model_fields)

@@ -1,0 +1,1 @@
+"""Fitting a classifier: loss, lightning module, calibration, thresholds."""
