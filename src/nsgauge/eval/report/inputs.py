@@ -1,0 +1,304 @@
+"""What a report is made from, joined into columns: one entry a triple, in the triples' order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float, Int
+
+from nsgauge.data.targets import JudgeLabels, labels_of
+from nsgauge.errors import DataError
+from nsgauge.protocol import CELLS
+from nsgauge.records import ScoreStatus
+
+_MISSING = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInputs:
+    """Everything that a report reads, in memory.
+
+    Attributes:
+        triples: TRIPLES_SCHEMA.
+        verdicts: VERDICTS_SCHEMA; may have no rows if there are scores.
+        scores: SCORES_SCHEMA; None for a report of the judges alone.
+        controls: Image control runs by name, each of SCORES_SCHEMA.
+        bundle: Provenance of the classifier, as its score manifest has it.
+        reference: The judge taken as the truth; None picks one (see `pick_reference`).
+        title: Heading of the page.
+        command: The command that made the report.
+        provenance: Further facts by name: versions, fingerprints, dates.
+        seed: Of the resampling in the reliability bands.
+    """
+
+    triples: pa.Table
+    verdicts: pa.Table
+    scores: pa.Table | None = None
+    controls: Mapping[str, pa.Table] = field(default_factory=dict)
+    bundle: Mapping[str, object] = field(default_factory=dict)
+    reference: str | None = None
+    title: str = "Safety and grounding report"
+    command: str = ""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeColumns:
+    """One judge's labels, a row a triple.
+
+    Attributes:
+        judge: The judge's name.
+        labels: As read from its verdicts.
+        asked: Whether the judge has any verdict on the row.
+        unsafe: Majority label; False where unknown.
+        unsafe_known: Whether the judge gave one; a tie between votes is no answer.
+        not_grounded: Likewise.
+        not_grounded_known: Likewise.
+        states: Verdicts (votes) by state.
+    """
+
+    judge: str
+    labels: JudgeLabels
+    asked: Bool[np.ndarray, " rows"]
+    unsafe: Bool[np.ndarray, " rows"]
+    unsafe_known: Bool[np.ndarray, " rows"]
+    not_grounded: Bool[np.ndarray, " rows"]
+    not_grounded_known: Bool[np.ndarray, " rows"]
+    states: dict[str, int]
+
+    @property
+    def both_known(self) -> Bool[np.ndarray, " rows"]:
+        """Rows answered on both axes."""
+        return self.unsafe_known & self.not_grounded_known
+
+    @property
+    def has_grounding(self) -> bool:
+        """Whether the judge answers the grounding question at all."""
+        return bool(self.not_grounded_known.any())
+
+    def cells(self) -> Float[np.ndarray, "rows cells"]:
+        """One-hot cells; meaningful only where `both_known`."""
+        index = 2 * self.not_grounded.astype(np.int64) + self.unsafe
+        return np.eye(len(CELLS))[index]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreColumns:
+    """The classifier's scores, a row a triple.
+
+    Attributes:
+        scored: Whether the row has probabilities.
+        cells: The four cell probabilities; zeros where not scored.
+        unsafe_verdict: Whether `unsafe` reached the bundle's threshold.
+        not_grounded_verdict: Likewise for `not_grounded`.
+        item_seen: Whether the bundle was fitted in any way on this item or image.
+        vllm_seen: Whether the bundle was trained on other answers of this VLLM.
+    """
+
+    scored: Bool[np.ndarray, " rows"]
+    cells: Float[np.ndarray, "rows cells"]
+    unsafe_verdict: Bool[np.ndarray, " rows"]
+    not_grounded_verdict: Bool[np.ndarray, " rows"]
+    item_seen: Bool[np.ndarray, " rows"]
+    vllm_seen: Bool[np.ndarray, " rows"]
+
+    @property
+    def unsafe(self) -> Float[np.ndarray, " rows"]:
+        """Probability of the unsafe class."""
+        return np.asarray(self.cells[:, 1] + self.cells[:, 3])
+
+    @property
+    def not_grounded(self) -> Float[np.ndarray, " rows"]:
+        """Probability of the not-grounded class."""
+        return np.asarray(self.cells[:, 2] + self.cells[:, 3])
+
+    @property
+    def fresh(self) -> Bool[np.ndarray, " rows"]:
+        """Scored rows whose item the classifier had not seen: the only ones that prove it."""
+        return self.scored & ~self.item_seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The joined columns.
+
+    Attributes:
+        benchmarks: Names, in order of first appearance.
+        vllms: Names, in order of first appearance.
+        benchmark: Per row, the position in `benchmarks`.
+        vllm: Per row, the position in `vllms`.
+        item: Per row, a number shared by all responses to one item of one benchmark.
+        judges: One entry a judge, in order of first appearance.
+        scores: None without a score folder.
+    """
+
+    benchmarks: tuple[str, ...]
+    vllms: tuple[str, ...]
+    benchmark: Int[np.ndarray, " rows"]
+    vllm: Int[np.ndarray, " rows"]
+    item: Int[np.ndarray, " rows"]
+    judges: tuple[JudgeColumns, ...]
+    scores: ScoreColumns | None
+
+    def judge(self, name: str) -> JudgeColumns:
+        """The columns of that judge.
+
+        Raises:
+            DataError: no such judge among the verdicts.
+        """
+        for columns in self.judges:
+            if columns.judge == name:
+                return columns
+        known = ", ".join(repr(columns.judge) for columns in self.judges) or "none"
+        raise DataError(f"no verdicts by a judge {name!r}; the judges here are: {known}")
+
+
+def join_rows(inputs: ReportInputs) -> Rows:
+    """Bring triples, verdicts and scores into one row order.
+
+    Raises:
+        DataError: no triples, a triple id twice, or a verdict or score of an unknown triple.
+    """
+    triples = inputs.triples
+    ids = triples["triple_id"].combine_chunks()
+    if len(ids) == 0:
+        raise DataError("the data folder has no triples: there is nothing to report")
+    if pc.count_distinct(ids).as_py() != len(ids):
+        raise DataError("triples.parquet names a triple_id twice; run `nsgauge doctor` on the data")
+    benchmark, benchmarks = _codes(triples["benchmark"])
+    vllm, vllms = _codes(triples["vllm"])
+    items = pc.binary_join_element_wise(triples["benchmark"], triples["item_id"], "\x1f")
+    names = pc.unique(inputs.verdicts["judge"]).to_pylist()
+    return Rows(
+        benchmarks=benchmarks,
+        vllms=vllms,
+        benchmark=benchmark,
+        vllm=vllm,
+        item=_codes(items)[0],
+        judges=tuple(_judge_columns(inputs.verdicts, judge=name, ids=ids) for name in names),
+        scores=None if inputs.scores is None else _score_columns(inputs.scores, ids=ids),
+    )
+
+
+def pick_reference(rows: Rows, *, wanted: str | None, teachers: tuple[str, ...]) -> str | None:
+    """The judge to hold the others against.
+
+    Args:
+        rows: The joined columns.
+        wanted: The user's choice; it wins, and must exist.
+        teachers: The judges that the classifier was trained on; they win if nothing is wanted.
+
+    Returns:
+        Else the judge with most rows answered on both axes, then on safety, then the first in
+        the verdicts; None if there are no verdicts.
+
+    Raises:
+        DataError: `wanted` gave no verdicts.
+    """
+    if wanted is not None:
+        return rows.judge(wanted).judge
+    known = {columns.judge for columns in rows.judges}
+    for teacher in teachers:
+        if teacher in known:
+            return teacher
+    best = max(
+        rows.judges,
+        key=lambda columns: (int(columns.both_known.sum()), int(columns.unsafe_known.sum())),
+        default=None,
+    )
+    return None if best is None else best.judge
+
+
+def _judge_columns(verdicts: pa.Table, *, judge: str, ids: pa.Array) -> JudgeColumns:
+    mine = verdicts.filter(pc.equal(verdicts["judge"], judge))
+    at = positions(mine["triple_id"], within=ids, source="verdicts")
+    asked = np.zeros(len(ids), dtype=bool)
+    asked[at] = True
+    labels = labels_of(mine, judge=judge)
+    where = positions(labels.triple_ids, within=ids, source="verdicts")
+    unsafe, unsafe_known = _majority(labels.unsafe, labels.unsafe_known, at=where, rows=len(ids))
+    not_grounded, not_grounded_known = _majority(
+        labels.not_grounded, labels.not_grounded_known, at=where, rows=len(ids)
+    )
+    counts = pc.value_counts(mine["state"]).to_pylist()
+    return JudgeColumns(
+        judge=judge,
+        labels=labels,
+        asked=asked,
+        unsafe=unsafe,
+        unsafe_known=unsafe_known,
+        not_grounded=not_grounded,
+        not_grounded_known=not_grounded_known,
+        states={str(count["values"]): int(count["counts"]) for count in counts},
+    )
+
+
+def _majority(
+    share: np.ndarray, known: Bool[np.ndarray, " labels"], *, at: Int[np.ndarray, " labels"], rows: int
+) -> tuple[Bool[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
+    """Hard labels spread over all rows; a tie between votes is not known."""
+    share = np.asarray(share, dtype=np.float64)
+    decided = np.asarray(known, dtype=bool) & (share != 0.5)
+    label, is_known = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
+    label[at] = decided & (share > 0.5)
+    is_known[at] = decided
+    return label, is_known
+
+
+def _score_columns(scores: pa.Table, *, ids: pa.Array) -> ScoreColumns:
+    at = positions(scores["triple_id"], within=ids, source="scores")
+    if np.unique(at).size != at.size:
+        raise DataError("the score folder names a triple twice; score into a fresh folder")
+    rows = len(ids)
+    cells = np.zeros((rows, len(CELLS)))
+    for column, cell in enumerate(CELLS):
+        values = pc.fill_null(scores[str(cell)], 0.0)
+        cells[at, column] = values.to_numpy(zero_copy_only=False)
+    total = cells.sum(axis=1, keepdims=True)
+    scored = _flags(pc.equal(scores["status"], ScoreStatus.SCORED), at=at, rows=rows)
+    # Stored as float32: renormalised so that the three rates add up to the last digit.
+    cells = np.divide(cells, total, out=np.zeros_like(cells), where=scored[:, None])
+    return ScoreColumns(
+        scored=scored,
+        cells=cells,
+        unsafe_verdict=_flags(scores["unsafe_verdict"], at=at, rows=rows),
+        not_grounded_verdict=_flags(scores["not_grounded_verdict"], at=at, rows=rows),
+        item_seen=_flags(scores["item_seen"], at=at, rows=rows),
+        vllm_seen=_flags(scores["vllm_seen"], at=at, rows=rows),
+    )
+
+
+def _flags(
+    column: pa.ChunkedArray, *, at: Int[np.ndarray, " scores"], rows: int
+) -> Bool[np.ndarray, " rows"]:
+    flags = np.zeros(rows, dtype=bool)
+    flags[at] = pc.fill_null(column, False).to_numpy(zero_copy_only=False)  # noqa: FBT003
+    return flags
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[Int[np.ndarray, " rows"], tuple[str, ...]]:
+    """Dictionary codes and their names, in order of first appearance."""
+    encoded = pc.dictionary_encode(column.combine_chunks())
+    codes = np.asarray(encoded.indices).astype(np.int64)
+    return codes, tuple(encoded.dictionary.to_pylist())
+
+
+def positions(ids: object, *, within: pa.Array, source: str) -> Int[np.ndarray, " ids"]:
+    """Where each id stands among `within`.
+
+    Raises:
+        DataError: an id that isn't there; `source` is named in the message.
+    """
+    wanted = ids if isinstance(ids, pa.ChunkedArray | pa.Array) else pa.array(ids, pa.string())
+    at = pc.fill_null(pc.index_in(wanted, value_set=within), _MISSING)
+    found = np.asarray(at.to_numpy(zero_copy_only=False)).astype(np.int64)
+    if (found == _MISSING).any():
+        first = wanted[int(np.argmax(found == _MISSING))].as_py()
+        raise DataError(
+            f"the {source} name triple {first!r}, which triples.parquet doesn't have: "
+            "give the data folder that they were made from"
+        )
+    return found
