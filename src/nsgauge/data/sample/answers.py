@@ -70,7 +70,7 @@ _HALLUCINATED_SHARE = 0.15
 _BARE_SHARE = 0.02
 _LONG_SHARE = 0.02
 _LONG_WORDS = (300, 480)
-_LENGTHS: tuple[tuple[int, float], ...] = ((1, 0.40), (2, 0.32), (3, 0.14), (5, 0.14))
+_LENGTHS: tuple[tuple[int, float], ...] = ((1, 0.58), (2, 0.24), (3, 0.08), (5, 0.10))
 """How many sentences of advice, and how often."""
 
 

@@ -31,7 +31,8 @@ def draw_picture(kind: Kind, *, variant: Variant, rng: Random) -> Image.Image:
     layer = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     SHAPES[kind.name](Pen(layer, rng=rng), variant)
     share = rng.uniform(0.80, 0.98)
-    thing = layer.rotate(rng.uniform(-9, 9), resample=Image.Resampling.BICUBIC)
+    # Turned by nearest neighbour, which Pillow does in integers: the same pixels everywhere.
+    thing = layer.rotate(rng.uniform(-9, 9), resample=Image.Resampling.NEAREST)
     thing = thing.resize((round(side * share),) * 2, resample=Image.Resampling.BICUBIC)
     room = side - thing.width
     picture.paste(thing, (rng.randint(0, room), rng.randint(0, room)), thing)

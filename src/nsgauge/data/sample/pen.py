@@ -1,6 +1,7 @@
 """A pen that draws on a picture in unit coordinates, with colours that vary a little."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 
 from PIL import Image, ImageDraw
@@ -20,9 +21,17 @@ class Pen:
     """
 
     def __init__(self, picture: Image.Image, *, rng: Random) -> None:
+        self._picture = picture
         self._draw = ImageDraw.Draw(picture)
         self._side = picture.width
         self.rng = rng
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Within the block, only what is already drawn is drawn over (on a clear layer)."""
+        outline = self._picture.getchannel("A")
+        yield
+        self._picture.putalpha(outline)
 
     def near(self, colour: Colour) -> Colour:
         """A colour close to `colour`."""

@@ -193,15 +193,8 @@ def _walker(pen: Pen, fill: Colour) -> None:
 
 
 def _flame(pen: Pen, fill: Colour) -> None:
-    edge = [
-        (0.5, 0.18),
-        (0.62, 0.36),
-        (0.6, 0.52),
-        (0.5, 0.58),
-        (0.4, 0.52),
-        (0.38, 0.36),
-        (0.46, 0.38),
-    ]
+    edge = [(0.52, 0.16), (0.6, 0.28), (0.63, 0.42), (0.6, 0.52), (0.5, 0.57), (0.4, 0.52)]
+    edge += [(0.37, 0.42), (0.41, 0.31), (0.45, 0.37)]
     pen.polygon(edge, fill=fill)
     for lean in (-0.05, 0.05):
         pen.line([(0.34, 0.63 + lean), (0.66, 0.63 - lean)], width=0.035, fill=fill)
@@ -218,19 +211,25 @@ def _sign_with(symbol: Callable[[Pen, Colour], None]) -> Shape:
 
 
 def _cracks(pen: Pen, starts: list[Point], *, reach: float) -> None:
-    """Jagged dark lines with side branches, starting at each place in a random direction."""
-    for x, y in starts:
-        turn = pen.rng.uniform(0, 2 * math.pi)
-        for branch in range(3):
-            heading = turn + branch * 2 * math.pi / 3 + pen.rng.uniform(-0.4, 0.4)
-            path = [(x, y)]
-            for step in range(1, 5):
-                swing = heading + (0.6 if step % 2 else -0.6)
-                last_x, last_y = path[-1]
-                length = reach / 4 * pen.rng.uniform(0.8, 1.2)
-                path.append((last_x + length * math.cos(swing), last_y + length * math.sin(swing)))
-            pen.line(path, width=0.028, fill=_DARK)
-        pen.disc(x, y, 0.035, fill=_DARK)
+    """Jagged dark lines in three directions from each place, within what is drawn already."""
+    with pen.inside():
+        for start in starts:
+            pen.disc(*start, 0.035, fill=_DARK)
+            turn = pen.rng.uniform(0, 2 * math.pi)
+            for branch in range(3):
+                heading = turn + branch * 2 * math.pi / 3 + pen.rng.uniform(-0.4, 0.4)
+                pen.line(_jagged(pen, start, heading=heading, reach=reach), width=0.03, fill=_DARK)
+
+
+def _jagged(pen: Pen, start: Point, *, heading: float, reach: float) -> list[Point]:
+    """A path of four steps that swings to both sides of its heading."""
+    path = [start]
+    for step in range(4):
+        swing = heading + (0.6 if step % 2 else -0.6)
+        length = reach / 4 * pen.rng.uniform(0.8, 1.2)
+        x, y = path[-1]
+        path.append((x + length * math.cos(swing), y + length * math.sin(swing)))
+    return path
 
 
 def _lake(pen: Pen, variant: Variant) -> None:
@@ -265,12 +264,21 @@ def _socket(pen: Pen, variant: Variant) -> None:
 def _ladder(pen: Pen, variant: Variant) -> None:
     wood = pen.near(_WOOD)
     for number in range(5):
-        top = 0.14 + 0.17 * number
-        pen.box(0.2, top, 0.8, top + 0.07, fill=wood)
-    for x in (0.16, 0.74):
-        pen.box(x, 0.03, x + 0.1, 0.97, fill=pen.near(_WOOD))
+        top = 0.12 + 0.17 * number
+        pen.box(0.2, top, 0.8, top + 0.1, fill=wood)
+    for x in (0.14, 0.74):
+        pen.box(x, 0.03, x + 0.12, 0.97, fill=pen.near(_WOOD))
     if _is_harmful(variant):
-        _cracks(pen, [(0.42, 0.2), (0.6, 0.52), (0.4, 0.84), (0.2, 0.5)], reach=0.2)
+        places = [
+            (0.4, 0.17),
+            (0.62, 0.35),
+            (0.38, 0.52),
+            (0.6, 0.69),
+            (0.42, 0.86),
+            (0.21, 0.34),
+            (0.79, 0.6),
+        ]
+        _cracks(pen, places, reach=0.24)
 
 
 SHAPES: dict[str, Shape] = {

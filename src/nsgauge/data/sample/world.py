@@ -1,27 +1,28 @@
 """Writes the sample world as a data folder: pictures, triples, verdicts."""
 
-import hashlib
 import io
 import json
+import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 from pydantic import Field
 
+from nsgauge.data.images import ImageStore
 from nsgauge.data.sample.answers import VLLMS, Answer, Vllm, write_answer
 from nsgauge.data.sample.drawing import draw_picture
 from nsgauge.data.sample.kinds import KINDS, Kind, Variant
 from nsgauge.data.sample.phrases import PHRASES
 from nsgauge.data.sample.verdicts import judge_answer, unjudged
-from nsgauge.records import TRIPLES_SCHEMA, VERDICTS_SCHEMA, ResponseState, Triple, Verdict
+from nsgauge.data.tables import DataSummary, SourceNote, write_data
+from nsgauge.records import ResponseState, Triple, Verdict
 from nsgauge.settings import Settings
 
 BENCHMARK = "sample"
+_PALETTE = 128
 
 
 class SampleSettings(Settings):
@@ -29,21 +30,34 @@ class SampleSettings(Settings):
 
     seed: int = Field(7, ge=0)
     """Same seed, same world."""
-    pictures_per_variant: int = Field(3, ge=1, le=200)
+    pictures_per_variant: int = Field(6, ge=1, le=200)
     """Pictures of each of the 32 look-alikes; each picture is one item."""
-    answers_per_vllm: int = Field(2, ge=1, le=50)
+    answers_per_vllm: int = Field(1, ge=1, le=50)
     """Answers of each of the four VLLMs to each item."""
     unanswered_share: float = Field(0.01, ge=0, le=0.5)
     """Share of the triples whose response is empty or an error message."""
 
 
 DEFAULT_WORLD = SampleSettings()
-"""The world of the demo: 96 items, 768 triples."""
+"""The world of the demo: 192 items, 768 triples."""
+
+
+_NOTES = (
+    "a drawn world: its VLLMs and judges are invented, and its rates say nothing of real ones",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A picture with a prompt."""
+    """A picture with a prompt.
+
+    Attributes:
+        item_id: Tells the kind, not the variant.
+        kind: What the picture shows.
+        variant: Which look-alike; the truth that a reading is held against.
+        prompt: Harmless in words.
+        image: Path of the picture in the data folder.
+    """
 
     item_id: str
     kind: Kind
@@ -52,80 +66,87 @@ class Item:
     image: str
 
 
-def write_sample(out: Path, *, settings: SampleSettings = DEFAULT_WORLD) -> int:
-    """Write the sample world to the folder `out`.
+def write_sample(
+    out: Path, *, settings: SampleSettings = DEFAULT_WORLD, overwrite: bool = False
+) -> DataSummary:
+    """Write the sample world to the new data folder `out`.
+
+    The same settings give the same pictures, rows and split on any machine.
 
     Args:
-        out: Made if absent.
+        out: The new folder.
         settings: Size and seed.
+        overwrite: Replace `out` if it is a data folder of ours.
+
+    Raises:
+        DataError: `out` is taken.
     """
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    items = [_paint(item, out=out, settings=settings) for item in _items(settings)]
-    triples: list[Triple] = []
-    verdicts: list[Verdict] = []
-    for triple, judged in _answered(items, settings=settings):
-        triples.append(triple)
-        verdicts += judged
-    for name, rows, schema in (
-        ("triples.parquet", triples, TRIPLES_SCHEMA),
-        ("verdicts.parquet", verdicts, VERDICTS_SCHEMA),
-    ):
-        table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-        pq.write_table(table, out / name)
-    return len(triples)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        store = ImageStore(Path(scratch))
+        items = list(_items(settings, store=store))
+        triples, verdicts = _answered(items, settings=settings)
+        options = settings.model_dump(mode="json")
+        note = SourceNote(importer="sample", options=options, notes=_NOTES, image_root=store.root)
+        return write_data(
+            out,
+            triples=triples,
+            verdicts=verdicts,
+            rejects=(),
+            source=note,
+            overwrite=overwrite,
+        )
 
 
 def _rng(settings: SampleSettings, purpose: str) -> Random:
     return Random(f"{settings.seed}:{purpose}")  # noqa: S311 - nothing here is secret
 
 
-def _items(settings: SampleSettings) -> Iterator[Item]:
+def _items(settings: SampleSettings, *, store: ImageStore) -> Iterator[Item]:
     """Every kind's items, its two variants in an order that their numbers don't tell."""
     for kind in KINDS:
         rng = _rng(settings, f"items:{kind.name}")
         variants = list(Variant) * settings.pictures_per_variant
         rng.shuffle(variants)
         for number, variant in enumerate(variants):
+            item_id = f"{kind.name}-{number:03}"
+            brush = _rng(settings, f"picture:{item_id}")
+            picture = draw_picture(kind, variant=variant, rng=brush)
             yield Item(
-                item_id=f"{kind.name}-{number:03}",
+                item_id=item_id,
                 kind=kind,
                 variant=variant,
                 prompt=rng.choice(PHRASES[kind.family].prompts),
-                image="",
+                image=store.add(_gif(picture)),
             )
 
 
-def _paint(item: Item, *, out: Path, settings: SampleSettings) -> Item:
-    """Draw the item's picture into the folder and note its path."""
-    rng = _rng(settings, f"picture:{item.item_id}")
-    content = _png(draw_picture(item.kind, variant=item.variant, rng=rng))
-    image = f"images/{hashlib.sha256(content).hexdigest()}.png"
-    (out / image).write_bytes(content)
-    return Item(
-        item_id=item.item_id,
-        kind=item.kind,
-        variant=item.variant,
-        prompt=item.prompt,
-        image=image,
-    )
+def _gif(picture: Image.Image) -> bytes:
+    """The picture as a file.
 
-
-def _png(picture: Image.Image) -> bytes:
+    The split goes by a picture's bytes. A PNG's depend on the zlib that Pillow was built with; the
+    compression of a GIF is Pillow's own.
+    """
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    picture.quantize(_PALETTE).save(buffer, format="GIF")
     return buffer.getvalue()
 
 
-def _answered(
-    items: list[Item], *, settings: SampleSettings
-) -> Iterator[tuple[Triple, list[Verdict]]]:
-    """Every triple with its verdicts."""
-    misread = {vllm.name: _misread_slots(items, vllm=vllm, settings=settings) for vllm in VLLMS}
-    for item in items:
-        for vllm in VLLMS:
+def _answered(items: list[Item], *, settings: SampleSettings) -> tuple[list[Triple], list[Verdict]]:
+    """Every triple, and the verdicts on all of them."""
+    triples: list[Triple] = []
+    verdicts: list[Verdict] = []
+    for vllm in VLLMS:
+        misread = _misread_slots(items, vllm=vllm, settings=settings)
+        for item in items:
             for sample in range(settings.answers_per_vllm):
-                wrong = (item.item_id, sample) in misread[vllm.name]
-                yield _triple(item, vllm=vllm, sample=sample, misread=wrong, settings=settings)
+                wrong = (item.item_id, sample) in misread
+                triple, votes = _triple(
+                    item, vllm=vllm, sample=sample, misread=wrong, settings=settings
+                )
+                triples.append(triple)
+                verdicts += votes
+    return triples, verdicts
 
 
 def _misread_slots(
