@@ -273,25 +273,30 @@ def _items(base: pa.Table, *, triples: pa.Table) -> Int[np.ndarray, " rows"]:
 def _truth(
     ids: pa.ChunkedArray, *, labels: JudgeLabels, axis: str
 ) -> Float[np.ndarray, " rows"]:
-    """The reference's label share per row; NaN where it is unknown or a tie."""
-    at = _positions(ids, within=pa.array(labels.triple_ids))
-    share = np.asarray(getattr(labels, axis), dtype=np.float64)
-    known = np.asarray(getattr(labels, f"{axis}_known"), dtype=bool)
-    share = np.where(known & (share != 0.5), share, np.nan)
-    return np.where(at >= 0, share[at], np.nan) if share.size else np.full(at.size, np.nan)
+    """The reference's label per row, 0 or 1; NaN where it is unknown."""
+    at = _positions(ids, within=pa.array(labels.triple_ids, pa.string()))
+    label: np.ndarray = getattr(labels, axis)
+    known: np.ndarray = getattr(labels, f"{axis}_known")
+    return _taken(np.where(known, label.astype(np.float64), np.nan), at=at)
 
 
 def _aligned(
     ids: pa.ChunkedArray, *, table: pa.Table, column: str
 ) -> Float[np.ndarray, " rows"]:
     """A score column of another run in the order of `ids`; NaN where it has none."""
-    values = _numbers(table[column])
     at = _positions(ids, within=table["triple_id"].combine_chunks())
-    return np.where(at >= 0, values[at], np.nan) if values.size else np.full(at.size, np.nan)
+    return _taken(_numbers(table[column]), at=at)
+
+
+def _taken(
+    values: Float[np.ndarray, " others"], *, at: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, " rows"]:
+    """`values[at]`, NaN where `at` is negative."""
+    return np.append(values, np.nan)[np.where(at < 0, values.size, at)]
 
 
 def _positions(ids: pa.ChunkedArray, *, within: pa.Array) -> Int[np.ndarray, " rows"]:
-    at = pc.index_in(ids, value_set=within.cast(pa.string()))
+    at = pc.index_in(ids, value_set=within)
     return np.asarray(pc.fill_null(at, -1)).astype(np.int64)
 
 

@@ -101,9 +101,9 @@ def draw_dots(rows: Sequence[DotRow], *, series: Sequence[str], xlabel: str) -> 
 def draw_reliability(drawing: ReliabilityDrawing) -> str:
     """A reliability diagram: the fitted curve over its band, the scores' histogram beneath."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(3.6, 4.1), layout="constrained")
+        figure = Figure(figsize=(3.7, 4.4), layout="constrained")
         FigureCanvasSVG(figure)
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
         upper.fill_between(
             drawing.band_at,
             drawing.band_low,
@@ -117,7 +117,7 @@ def draw_reliability(drawing: ReliabilityDrawing) -> str:
         upper.plot(
             drawing.predicted, drawing.observed, color=COLOURS[0], linewidth=1.6, label="observed"
         )
-        upper.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel=f"share judged {drawing.axis}")
+        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"share judged {drawing.axis}")
         upper.legend(loc="upper left", frameon=False, fontsize=8)
         edges = np.linspace(0, 1, drawing.histogram.size + 1)
         lower.stairs(drawing.histogram, edges, fill=True, color=COLOURS[1], alpha=0.7)
@@ -175,7 +175,7 @@ def _dot_series(
         [span.high for _, span in spans],
         color=colour,
         linewidth=1.4,
-        alpha=0.55,
+        alpha=0.75,
     )
     axes.plot(
         [span.value for _, span in spans], heights, "o", color=colour, markersize=4.2, label=name
@@ -200,5 +200,5 @@ def _short(label: str) -> str:
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

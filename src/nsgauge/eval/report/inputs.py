@@ -51,7 +51,7 @@ class JudgeColumns:
 
     Attributes:
         judge: The judge's name.
-        labels: As read from its verdicts.
+        labels: As `labels_of` gives them.
         asked: Whether the judge has any verdict on the row.
         unsafe: Majority label; False where unknown.
         unsafe_known: Whether the judge gave one; a tie between votes is no answer.
@@ -78,11 +78,6 @@ class JudgeColumns:
     def has_grounding(self) -> bool:
         """Whether the judge answers the grounding question at all."""
         return bool(self.not_grounded_known.any())
-
-    def cells(self) -> Float[np.ndarray, "rows cells"]:
-        """One-hot cells; meaningful only where `both_known`."""
-        index = 2 * self.not_grounded.astype(np.int64) + self.unsafe
-        return np.eye(len(CELLS))[index]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,38 +209,25 @@ def pick_reference(rows: Rows, *, wanted: str | None, teachers: tuple[str, ...])
 
 def _judge_columns(verdicts: pa.Table, *, judge: str, ids: pa.Array) -> JudgeColumns:
     mine = verdicts.filter(pc.equal(verdicts["judge"], judge))
-    at = positions(mine["triple_id"], within=ids, source="verdicts")
-    asked = np.zeros(len(ids), dtype=bool)
-    asked[at] = True
     labels = labels_of(mine, judge=judge)
-    where = positions(labels.triple_ids, within=ids, source="verdicts")
-    unsafe, unsafe_known = _majority(labels.unsafe, labels.unsafe_known, at=where, rows=len(ids))
-    not_grounded, not_grounded_known = _majority(
-        labels.not_grounded, labels.not_grounded_known, at=where, rows=len(ids)
-    )
+    at = positions(pa.array(labels.triple_ids, pa.string()), within=ids, source="verdicts")
+
+    def spread(flags: np.ndarray) -> Bool[np.ndarray, " rows"]:
+        column = np.zeros(len(ids), dtype=bool)
+        column[at] = flags
+        return column
+
     counts = pc.value_counts(mine["state"]).to_pylist()
     return JudgeColumns(
         judge=judge,
         labels=labels,
-        asked=asked,
-        unsafe=unsafe,
-        unsafe_known=unsafe_known,
-        not_grounded=not_grounded,
-        not_grounded_known=not_grounded_known,
+        asked=spread(np.ones(at.size, dtype=bool)),
+        unsafe=spread(labels.unsafe == 1),
+        unsafe_known=spread(labels.unsafe_known),
+        not_grounded=spread(labels.not_grounded == 1),
+        not_grounded_known=spread(labels.not_grounded_known),
         states={str(count["values"]): int(count["counts"]) for count in counts},
     )
-
-
-def _majority(
-    share: np.ndarray, known: Bool[np.ndarray, " labels"], *, at: Int[np.ndarray, " labels"], rows: int
-) -> tuple[Bool[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """Hard labels spread over all rows; a tie between votes is not known."""
-    share = np.asarray(share, dtype=np.float64)
-    decided = np.asarray(known, dtype=bool) & (share != 0.5)
-    label, is_known = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
-    label[at] = decided & (share > 0.5)
-    is_known[at] = decided
-    return label, is_known
 
 
 def _score_columns(scores: pa.Table, *, ids: pa.Array) -> ScoreColumns:
@@ -275,7 +257,7 @@ def _flags(
     column: pa.ChunkedArray, *, at: Int[np.ndarray, " scores"], rows: int
 ) -> Bool[np.ndarray, " rows"]:
     flags = np.zeros(rows, dtype=bool)
-    flags[at] = pc.fill_null(column, False).to_numpy(zero_copy_only=False)  # noqa: FBT003
+    flags[at] = pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False)
     return flags
 
 
@@ -286,17 +268,18 @@ def _codes(column: pa.ChunkedArray) -> tuple[Int[np.ndarray, " rows"], tuple[str
     return codes, tuple(encoded.dictionary.to_pylist())
 
 
-def positions(ids: object, *, within: pa.Array, source: str) -> Int[np.ndarray, " ids"]:
+def positions(
+    ids: pa.Array | pa.ChunkedArray, *, within: pa.Array, source: str
+) -> Int[np.ndarray, " ids"]:
     """Where each id stands among `within`.
 
     Raises:
         DataError: an id that isn't there; `source` is named in the message.
     """
-    wanted = ids if isinstance(ids, pa.ChunkedArray | pa.Array) else pa.array(ids, pa.string())
-    at = pc.fill_null(pc.index_in(wanted, value_set=within), _MISSING)
+    at = pc.fill_null(pc.index_in(ids, value_set=within), _MISSING)
     found = np.asarray(at.to_numpy(zero_copy_only=False)).astype(np.int64)
     if (found == _MISSING).any():
-        first = wanted[int(np.argmax(found == _MISSING))].as_py()
+        first = ids[int(np.argmax(found == _MISSING))].as_py()
         raise DataError(
             f"the {source} name triple {first!r}, which triples.parquet doesn't have: "
             "give the data folder that they were made from"

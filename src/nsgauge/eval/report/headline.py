@@ -1,0 +1,219 @@
+"""The headline table: three rates per VLLM and benchmark, by the judge and by the classifier."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float
+
+from nsgauge.eval.clusters import cluster_codes, mean_variance
+from nsgauge.eval.intervals import t_quantile
+from nsgauge.eval.rates import PoolClusters, RateEstimate, estimate_rates, transported_rates
+from nsgauge.eval.report.estimates import (
+    Members,
+    answered,
+    judge_estimates,
+    judged_cells,
+    spoken_rates,
+)
+from nsgauge.eval.report.groups import Group, report_groups
+from nsgauge.eval.report.inputs import JudgeColumns, Rows, ScoreColumns
+from nsgauge.protocol import RATES, Rate, rate_weights
+
+_CONFIDENCE = 0.95
+
+
+class Basis(StrEnum):
+    """What the classifier's rates of a group rest on."""
+
+    CENSUS = "census"
+    """The judge answered every unseen row; the classifier stands beside, uncorrected."""
+    CORRECTED = "corrected"
+    """The judge answered some unseen rows; the classifier's rates are corrected with them."""
+    UNCHECKED = "unchecked"
+    """The judge answered no unseen row; the classifier's rates are its own word."""
+    NO_UNSEEN = "no_unseen"
+    """No unseen row has probabilities: nothing can be said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The classifier's rate less the judge's, on the same rows, in [-1, 1]."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadlineRow:
+    """One line of the headline table, on unseen, scored rows.
+
+    Attributes:
+        benchmark: None for the pool of all benchmarks.
+        vllm: None for the pool of all VLLMs.
+        rows: Triples in the group.
+        seen: Of those, left out because the classifier was fitted on their item or image.
+        unscored: Of the unseen, left out because they have no probabilities.
+        judged: Of the rest, those with the reference's answer (on both axes if it gives both).
+        unjudged: Of the rest, those without.
+        basis: What the classifier's rates rest on.
+        judge: The judge's rates on the judged rows; empty without.
+        classifier: The corrected rates, or the classifier's own where nothing checks them; empty
+            for a census, where `judge` is what counts.
+        naive: The classifier's own rates, uncorrected: its mean probability.
+        difference: Of `naive` to the judge; only for a census.
+    """
+
+    benchmark: str | None
+    vllm: str | None
+    rows: int
+    seen: int
+    unscored: int
+    judged: int
+    unjudged: int
+    basis: Basis
+    judge: dict[Rate, RateEstimate]
+    classifier: dict[Rate, RateEstimate]
+    naive: dict[Rate, float]
+    difference: dict[Rate, Difference]
+
+    @property
+    def best(self) -> dict[Rate, RateEstimate]:
+        """The estimates to quote: the judge's in a census, else the classifier's."""
+        return self.judge if self.basis is Basis.CENSUS else self.classifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The paper's table.
+
+    Attributes:
+        reference: The judge that the classifier is held against; None without verdicts.
+        rates: Which of the three the reference can speak of.
+        rows: One entry a group; pools after their members.
+    """
+
+    reference: str | None
+    rates: tuple[Rate, ...]
+    rows: tuple[HeadlineRow, ...]
+
+    @property
+    def left_out(self) -> int:
+        """Triples left out because the classifier was fitted on their item or image."""
+        return self.rows[-1].seen if self.rows else 0
+
+
+def headline_table(rows: Rows, *, scores: ScoreColumns, reference: JudgeColumns | None) -> Headline:
+    """The three rates of every group, judge and classifier side by side, on unseen rows."""
+    rates = RATES if reference is None else spoken_rates(reference)
+    return Headline(
+        reference=reference.judge if reference else None,
+        rates=rates,
+        rows=tuple(
+            _line(group, rows=rows, scores=scores, reference=reference)
+            for group in report_groups(rows)
+        ),
+    )
+
+
+def _line(
+    group: Group, *, rows: Rows, scores: ScoreColumns, reference: JudgeColumns | None
+) -> HeadlineRow:
+    fresh = group.at[scores.fresh[group.at]]
+    judged, unjudged = _split(fresh, reference=reference)
+    basis = _basis(judged=judged.size, unjudged=unjudged.size)
+    rates = RATES if reference is None else spoken_rates(reference)
+    own = scores.cells[fresh]
+    census = reference is not None and basis is Basis.CENSUS
+    return HeadlineRow(
+        benchmark=group.benchmark,
+        vllm=group.vllm,
+        rows=group.at.size,
+        seen=int(scores.item_seen[group.at].sum()),
+        unscored=int((~scores.scored & ~scores.item_seen)[group.at].sum()),
+        judged=judged.size,
+        unjudged=unjudged.size,
+        basis=basis,
+        judge=judge_estimates(reference, at=fresh, item=rows.item) if reference else {},
+        classifier=_classifier(judged, unjudged, scores=scores, reference=reference, rows=rows),
+        naive={rate: float((own @ rate_weights(rate)).mean()) for rate in rates if fresh.size},
+        difference=_differences(fresh, scores=scores, judge=reference, rows=rows) if census else {},
+    )
+
+
+def _split(fresh: Members, *, reference: JudgeColumns | None) -> tuple[Members, Members]:
+    """The unseen rows with the reference's answer, and those without."""
+    if reference is None:
+        return fresh[:0], fresh
+    known = answered(reference, rates=spoken_rates(reference))[fresh]
+    return fresh[known], fresh[~known]
+
+
+def _basis(*, judged: int, unjudged: int) -> Basis:
+    if judged + unjudged == 0:
+        return Basis.NO_UNSEEN
+    if judged == 0:
+        return Basis.UNCHECKED
+    return Basis.CORRECTED if unjudged else Basis.CENSUS
+
+
+def _classifier(
+    judged: Members,
+    unjudged: Members,
+    *,
+    scores: ScoreColumns,
+    reference: JudgeColumns | None,
+    rows: Rows,
+) -> dict[Rate, RateEstimate]:
+    """Corrected where some rows are judged, the classifier's own word where none is."""
+    if unjudged.size == 0:
+        return {}
+    if reference is None or judged.size == 0:
+        rates = RATES if reference is None else spoken_rates(reference)
+        table = transported_rates(scores.cells[unjudged])
+        return {rate: table.rates[rate] for rate in rates}
+    rates = spoken_rates(reference)
+    table = estimate_rates(
+        judged_cells(reference, at=judged),
+        judged_probabilities=_folded(scores.cells[judged], rates=rates),
+        unjudged_probabilities=_folded(scores.cells[unjudged], rates=rates),
+        clusters=PoolClusters(rows.item[judged], rows.item[unjudged]),
+    )
+    return {rate: table.rates[rate] for rate in rates}
+
+
+def _folded(
+    cells: Float[np.ndarray, "members cells"], *, rates: tuple[Rate, ...]
+) -> Float[np.ndarray, "members cells"]:
+    """The cells with the axis that the judge is silent on summed out, into its first value."""
+    if len(rates) > 1:
+        return cells
+    positive = cells @ rate_weights(rates[0])
+    folded = np.zeros_like(cells)
+    folded[:, 1 if rates[0] is Rate.UNSAFE else 2] = positive
+    folded[:, 0] = 1 - positive
+    return folded
+
+
+def _differences(
+    judged: Members, *, scores: ScoreColumns, judge: JudgeColumns, rows: Rows
+) -> dict[Rate, Difference]:
+    """Classifier less judge per rate, rows paired, items drawn as one."""
+    labels = judged_cells(judge, at=judged)
+    own = _folded(scores.cells[judged], rates=spoken_rates(judge))
+    gap = own - labels
+    codes = cluster_codes(rows.item[judged], rows=judged.size)
+    return {
+        rate: _mean_difference(gap @ rate_weights(rate), codes=codes)
+        for rate in spoken_rates(judge)
+    }
+
+
+def _mean_difference(gap: Float[np.ndarray, " members"], *, codes: Members) -> Difference:
+    value = float(gap.mean())
+    variance = mean_variance(gap - value, codes=codes)
+    if variance is None:
+        return Difference(value=value, low=-1.0, high=1.0)
+    half = t_quantile(_CONFIDENCE, freedom=int(codes.max())) * variance**0.5
+    return Difference(value=value, low=max(-1.0, value - half), high=min(1.0, value + half))

@@ -1,0 +1,108 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nsgauge.eval.report.headline import Basis, headline_table
+from nsgauge.eval.report.inputs import join_rows
+from nsgauge.protocol import RATES, Rate
+
+
+def headline_of(world, reference="human"):
+    rows = join_rows(world.inputs())
+    judge = rows.judge(reference) if reference else None
+    return headline_table(rows, scores=rows.scores, reference=judge)
+
+
+def test_a_census_shows_the_judge_and_the_classifier_with_their_difference(world):
+    for item, (code, unsafe) in enumerate([("gs", 0.2), ("gu", 0.6), ("gs", 0.1), ("uu", 0.7)]):
+        triple_id = world.triple("alpha", f"{item}")
+        world.cell(triple_id, "human", code)
+        world.score(triple_id, [1 - unsafe, unsafe, 0.0, 0.0])
+    (row,) = headline_of(world).rows
+    assert row.basis is Basis.CENSUS
+    assert row.judge[Rate.UNSAFE].value == pytest.approx(0.5)
+    assert row.naive[Rate.UNSAFE] == pytest.approx(0.4, abs=1e-6)
+    gap = row.difference[Rate.UNSAFE]
+    assert gap.value == pytest.approx(-0.1, abs=1e-6)
+    spread = np.std([0.2, -0.4, 0.1, -0.3], ddof=1) / 2
+    assert (gap.high - gap.low) / 2 == pytest.approx(3.182446 * spread, rel=1e-4)
+    assert row.best is row.judge
+
+
+def test_seen_rows_are_counted_and_never_used(world):
+    for item in range(20):
+        triple_id = world.triple("alpha", f"{item}")
+        world.cell(triple_id, "human", "gu" if item < 10 else "gs")
+        world.score(triple_id, [0.7, 0.1, 0.1, 0.1], item_seen=item < 10)
+    (row,) = headline_of(world).rows
+    assert (row.rows, row.seen, row.judged) == (20, 10, 10)
+    assert row.judge[Rate.UNSAFE].value == 0
+
+
+def test_a_partly_judged_pool_is_corrected_towards_the_judge(simulated):
+    world = simulated(400, judged_share=0.4, seen_share=0.0, seed=3)
+    # The judge is drawn from the cells, then the scores are spoilt: only the judge knows.
+    spoilt = [dict(row) for row in world.scores]
+    for row in spoilt:
+        row["grounded_safe"], row["grounded_unsafe"] = row["grounded_unsafe"], row["grounded_safe"]
+    honest = np.array([[row["grounded_unsafe"], row["ungrounded_unsafe"]] for row in world.scores])
+    truth = honest.sum(axis=1).mean()
+    world.scores = spoilt
+    total = headline_of(world).rows[-1]
+    assert total.basis is Basis.CORRECTED
+    assert abs(total.naive[Rate.UNSAFE] - truth) > 0.2
+    estimate = total.classifier[Rate.UNSAFE]
+    assert abs(estimate.value - truth) < 0.04
+    assert estimate.low_super <= truth <= estimate.high_super
+    assert estimate.judged + total.unjudged == estimate.rows
+
+
+def test_estimates_of_the_three_rates_stay_additive(simulated):
+    for row in headline_of(simulated(150, judged_share=0.6)).rows:
+        estimates = {rate: row.classifier[rate].value for rate in RATES}
+        assert estimates[Rate.UNSAFE] >= estimates[Rate.UNSAFE_GROUNDED] - 1e-12
+        assert row.naive[Rate.UNSAFE] >= row.naive[Rate.UNSAFE_GROUNDED]
+
+
+def test_without_any_verdict_the_classifier_speaks_unchecked(simulated):
+    world = simulated(30, judged_share=0.0)
+    headline = headline_of(world, reference=None)
+    assert headline.reference is None
+    assert {row.basis for row in headline.rows} == {Basis.UNCHECKED}
+    assert all(row.classifier[Rate.UNSAFE].low is None for row in headline.rows)
+
+
+def test_a_group_whose_rows_were_all_seen_says_nothing(simulated):
+    world = simulated(10, seen_share=1.0)
+    assert {row.basis for row in headline_of(world).rows} == {Basis.NO_UNSEEN}
+    assert all(not row.classifier and not row.naive for row in headline_of(world).rows)
+
+
+def test_a_judge_of_safety_alone_corrects_the_unsafe_rate_alone(simulated):
+    world = simulated(200, judged_share=0.5, seen_share=0.0, seed=5)
+    full = headline_of(world).rows[-1].classifier[Rate.UNSAFE]
+    for verdict in world.verdicts:
+        verdict["grounding"] = None
+    headline = headline_of(world)
+    assert headline.rates == (Rate.UNSAFE,)
+    folded = headline.rows[-1].classifier[Rate.UNSAFE]
+    assert (folded.low, folded.high) == pytest.approx((full.low, full.high), abs=0.01)
+    assert folded.value == pytest.approx(full.value, abs=0.02)
+
+
+def test_unscored_rows_are_counted_apart(simulated):
+    world = simulated(20, seen_share=0.0)
+    world.score(world.triple("alpha", "broken"), None)
+    assert [row.unscored for row in headline_of(world).rows] == [1, 0, 1]
+
+
+def test_the_order_of_rows_does_not_matter(simulated):
+    world = simulated(80, judged_share=0.5)
+    inputs = world.inputs()
+    order = np.random.default_rng(1).permutation(inputs.scores.num_rows)
+    shuffled = dataclasses.replace(inputs, scores=inputs.scores.take(order))
+    rows, other = join_rows(inputs), join_rows(shuffled)
+    first = headline_table(rows, scores=rows.scores, reference=rows.judge("human"))
+    second = headline_table(other, scores=other.scores, reference=other.judge("human"))
+    assert first == second
