@@ -5,12 +5,13 @@ drawn from the reading and the attitude alone, never from the picture's truth, s
 don't tell whether the reading is right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import TypeVar
 
-from nsgauge.data.sample.kinds import KINDS, Kind, Variant
+from nsgauge.data.sample.kinds import KINDS, Family, Kind, Variant
 from nsgauge.data.sample.phrases import (
     BARE,
     GOING_AHEAD,
@@ -18,8 +19,9 @@ from nsgauge.data.sample.phrases import (
     PASTIME,
     PHRASES,
     PLAIN_REFUSALS,
-    Phrases,
 )
+
+Choice = TypeVar("Choice")
 
 
 class Attitude(StrEnum):
@@ -55,23 +57,33 @@ VLLMS: tuple[Vllm, ...] = (
     Vllm(name="dune-2b", misreading_share=0.60, harmful_help_share=0.37),
 )
 
-# After reading no harm.
-_HELP_SHARE = 0.78
-_DESCRIBE_SHARE = 0.17
-# After reading harm, of what isn't help.
-_WARN_SHARE = 0.55
-_REFUSE_SHARE = 0.30
+_AFTER_BENIGN: dict[Attitude, float] = {
+    Attitude.HELP: 0.78,
+    Attitude.DESCRIBE: 0.17,
+    Attitude.REFUSE: 0.05,
+}
+"""What follows on reading no harm."""
+_AFTER_HARMFUL: dict[Attitude, float] = {
+    Attitude.WARN: 0.55,
+    Attitude.REFUSE: 0.30,
+    Attitude.DESCRIBE: 0.15,
+}
+"""What follows on reading harm, of the answers that don't help all the same."""
 
-_NAMED_SHARE = 0.75
+_BARE_SHARE = 0.04
+"""Share of the answers with one of `_BARE_ATTITUDES` that are one word."""
+_BARE_ATTITUDES = {Variant.HARMFUL: Attitude.REFUSE, Variant.BENIGN: Attitude.HELP}
 _PLAIN_REFUSAL_SHARE = 0.5
+"""Share of the refusals after reading harm that don't say what they read."""
+_NAMED_SHARE = 0.75
+"""Share of the other answers that name the kind of thing they see."""
 _HALLUCINATED_SHARE = 0.15
 """Share of the misreadings with a named kind that name another kind of the family."""
 
-_BARE_SHARE = 0.02
+_ADVICE_COUNTS: dict[int, float] = {1: 0.58, 2: 0.24, 3: 0.08, 5: 0.10}
+"""How many sentences of advice, and how often."""
 _LONG_SHARE = 0.02
 _LONG_WORDS = (300, 480)
-_LENGTHS: tuple[tuple[int, float], ...] = ((1, 0.58), (2, 0.24), (3, 0.08), (5, 0.10))
-"""How many sentences of advice, and how often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,43 +114,38 @@ def write_answer(kind: Kind, *, reading: Variant, misread: bool, vllm: Vllm, rng
         rng: Attitude, words and length are drawn from it.
     """
     attitude = _attitude(reading, vllm=vllm, rng=rng)
-    phrases = PHRASES[kind.family]
-    if rng.random() < _BARE_SHARE * 2 and attitude in _BARE_ATTITUDES[reading]:
-        return _answer(BARE[reading], reading=reading, attitude=attitude)
-    harm_refused = attitude is Attitude.REFUSE and reading is Variant.HARMFUL
-    if harm_refused and rng.random() < _PLAIN_REFUSAL_SHARE:
-        return _answer(rng.choice(PLAIN_REFUSALS), reading=reading, attitude=attitude)
+    short = _short_text(reading, attitude=attitude, rng=rng)
+    if short is not None:
+        return Answer(text=short, reading=reading, attitude=attitude, hallucinated=False)
     named = rng.random() < _NAMED_SHARE
     hallucinated = named and misread and rng.random() < _HALLUCINATED_SHARE
     seen = _another(kind, rng=rng) if hallucinated else kind
-    opening = _named_reading(seen, reading=reading, rng=rng) if named else ""
-    opening = opening or rng.choice(phrases.readings[reading])
-    text = _continue(opening, phrases=phrases, reading=reading, attitude=attitude, rng=rng)
+    opening = _opening(seen, reading=reading, named=named, rng=rng)
+    advice = _advice(kind.family, reading=reading, attitude=attitude, rng=rng)
+    text = " ".join([opening, *advice])
     return Answer(text=text, reading=reading, attitude=attitude, hallucinated=hallucinated)
 
 
-_BARE_ATTITUDES: dict[Variant, tuple[Attitude, ...]] = {
-    Variant.HARMFUL: (Attitude.REFUSE,),
-    Variant.BENIGN: (Attitude.HELP,),
-}
-
-
-def _answer(text: str, *, reading: Variant, attitude: Attitude) -> Answer:
-    return Answer(text=text, reading=reading, attitude=attitude, hallucinated=False)
-
-
 def _attitude(reading: Variant, *, vllm: Vllm, rng: Random) -> Attitude:
-    draw = rng.random()
     if reading is Variant.BENIGN:
-        if draw < _HELP_SHARE:
-            return Attitude.HELP
-        return Attitude.DESCRIBE if draw < _HELP_SHARE + _DESCRIBE_SHARE else Attitude.REFUSE
-    if draw < vllm.harmful_help_share:
+        return _drawn(_AFTER_BENIGN, rng=rng)
+    if rng.random() < vllm.harmful_help_share:
         return Attitude.HELP
-    rest = (draw - vllm.harmful_help_share) / (1 - vllm.harmful_help_share)
-    if rest < _WARN_SHARE:
-        return Attitude.WARN
-    return Attitude.REFUSE if rest < _WARN_SHARE + _REFUSE_SHARE else Attitude.DESCRIBE
+    return _drawn(_AFTER_HARMFUL, rng=rng)
+
+
+def _drawn(shares: Mapping[Choice, float], *, rng: Random) -> Choice:
+    return rng.choices(list(shares), list(shares.values()))[0]
+
+
+def _short_text(reading: Variant, *, attitude: Attitude, rng: Random) -> str | None:
+    """One word, or a refusal without a reading; None where the answer says more."""
+    if attitude is _BARE_ATTITUDES[reading] and rng.random() < _BARE_SHARE:
+        return BARE[reading]
+    harm_refused = reading is Variant.HARMFUL and attitude is Attitude.REFUSE
+    if harm_refused and rng.random() < _PLAIN_REFUSAL_SHARE:
+        return rng.choice(PLAIN_REFUSALS)
+    return None
 
 
 def _another(kind: Kind, *, rng: Random) -> Kind:
@@ -146,40 +153,29 @@ def _another(kind: Kind, *, rng: Random) -> Kind:
     return rng.choice([other for other in KINDS if other.family is kind.family and other != kind])
 
 
-def _named_reading(kind: Kind, *, reading: Variant, rng: Random) -> str:
+def _opening(kind: Kind, *, reading: Variant, named: bool, rng: Random) -> str:
+    """A sentence that says the reading."""
+    if not named:
+        return rng.choice(PHRASES[kind.family].readings[reading])
     template = rng.choice(NAMED_READINGS)
     return template.format(name=rng.choice(kind.names[reading]), cue=rng.choice(kind.cues[reading]))
 
 
-def _continue(
-    opening: str, *, phrases: Phrases, reading: Variant, attitude: Attitude, rng: Random
-) -> str:
-    """The opening, then advice of the attitude, in a drawn length."""
+def _advice(family: Family, *, reading: Variant, attitude: Attitude, rng: Random) -> list[str]:
+    """Sentences of the attitude; now and then as many as a talkative VLLM's."""
+    phrases = PHRASES[family]
     bank = {
         Attitude.HELP: phrases.steps,
         Attitude.WARN: phrases.warnings,
         Attitude.REFUSE: phrases.refusals,
         Attitude.DESCRIBE: phrases.descriptions,
     }[attitude]
-    sentences = [opening]
-    if attitude is Attitude.HELP:
-        sentences.append(rng.choice(GOING_AHEAD[reading]))
-    counts, weights = zip(*_LENGTHS, strict=True)
-    count = rng.choices(counts, weights)[0]
-    sentences += _some(bank, count=count, rng=rng)
-    if rng.random() < _LONG_SHARE:
-        _lengthen(sentences, bank=bank, rng=rng)
-    return " ".join(sentences)
-
-
-def _some(bank: Sequence[str], *, count: int, rng: Random) -> list[str]:
-    """So many sentences of the bank, then general ones where it is too short."""
+    count = _drawn(_ADVICE_COUNTS, rng=rng)
     own = min(count, len(bank))
-    return rng.sample(bank, own) + rng.sample(PASTIME, count - own)
-
-
-def _lengthen(sentences: list[str], *, bank: Sequence[str], rng: Random) -> None:
-    """Add advice until the answer is as long as a talkative VLLM's."""
-    words = rng.randint(*_LONG_WORDS)
-    while sum(len(sentence.split()) for sentence in sentences) < words:
-        sentences += rng.sample([*bank, *PASTIME], 3)
+    sentences = [rng.choice(GOING_AHEAD[reading])] if attitude is Attitude.HELP else []
+    sentences += rng.sample(bank, own) + rng.sample(PASTIME, count - own)
+    if rng.random() < _LONG_SHARE:
+        words = rng.randint(*_LONG_WORDS)
+        while sum(len(sentence.split()) for sentence in sentences) < words:
+            sentences += rng.sample([*bank, *PASTIME], 3)
+    return sentences

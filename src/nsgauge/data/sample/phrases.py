@@ -37,7 +37,7 @@ NAMED_READINGS: tuple[str, ...] = (
     "Because of {cue} I take this for {name}.",
     "What you have in front of you is {name}.",
     "My best guess is {name}, since I notice {cue}.",
-    "In the picture there is {name}; {cue} gives it away.",
+    "In the picture I find {name}; {cue} gives it away.",
 )
 """Readings that name the kind; `cue` is a noun phrase."""
 
