@@ -81,18 +81,39 @@ def image_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_image(root: Path, relative: str) -> bytes:
-    """The bytes of the picture file `relative` under `root`, and of nothing outside it.
+def image_path(root: Path, relative: str) -> Path:
+    """The real path of `relative`, once it is known to lie under the real path of `root`.
 
     Args:
         root: The folder that the picture must lie in after every link is followed.
         relative: Path relative to `root`, with forward slashes.
 
     Raises:
-        ImageError: `unsafe_path` (absolute, a URL, NUL, or leads out of `root`), `missing`,
-            `not_a_file`, `empty`, `too_large` or `unreadable`.
+        ImageError: `unsafe_path`: empty, absolute, a URL, with NUL, or it leads out of `root`.
     """
-    path = _path_inside(root, relative)
+    refused = f"picture path {relative!r} refused: give a path inside {root}, relative to it"
+    windows = PureWindowsPath(relative)
+    outside = PurePosixPath(relative).is_absolute() or windows.drive or windows.root
+    if not relative or "\0" in relative or "://" in relative or outside:
+        raise ImageError("unsafe_path", refused)
+    try:
+        real_root = root.resolve()
+        path = (real_root / relative).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ImageError("unsafe_path", f"{refused} ({error})") from error
+    if not path.is_relative_to(real_root):
+        raise ImageError("unsafe_path", refused)
+    return path
+
+
+def read_image(root: Path, relative: str) -> bytes:
+    """The bytes of the picture file `relative` under `root`, and of nothing outside it.
+
+    Raises:
+        ImageError: `unsafe_path` (see `image_path`), `missing`, `not_a_file`, `empty`,
+            `too_large` or `unreadable`.
+    """
+    path = image_path(root, relative)
     try:
         if not path.exists():
             raise ImageError("missing", f"no picture {relative!r} under {root}")
@@ -185,23 +206,6 @@ class ImageStore:
         if isinstance(found, ImageError):
             raise ImageError(found.code, str(found))
         return found
-
-
-def _path_inside(root: Path, relative: str) -> Path:
-    """The real path of `relative`, once it is known to lie under the real path of `root`."""
-    refused = f"picture path {relative!r} refused: give a path inside {root}, relative to it"
-    windows = PureWindowsPath(relative)
-    outside = PurePosixPath(relative).is_absolute() or windows.drive or windows.root
-    if not relative or "\0" in relative or "://" in relative or outside:
-        raise ImageError("unsafe_path", refused)
-    try:
-        real_root = root.resolve()
-        path = (real_root / relative).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ImageError("unsafe_path", f"{refused} ({error})") from error
-    if not path.is_relative_to(real_root):
-        raise ImageError("unsafe_path", refused)
-    return path
 
 
 def _decode(content: bytes) -> tuple[str, Image.Image]:

@@ -74,11 +74,10 @@ def targets_from_verdicts(verdicts: pa.Table, *, judges: Sequence[str]) -> Targe
     """
     votes = _votes_of(verdicts, judges=judges)
     triple_ids, rows = _numbered(votes["triple_id"])
-    answered = _equals(votes["state"], VerdictState.ANSWERED)
-    safety, grounding = _safety_codes(votes), _grounding_codes(votes)
-    said = _observation_table()[safety, grounding][answered]
+    said = _observation_table()[_safety_codes(votes), _grounding_codes(votes)]
+    answered = _equals(votes["state"], VerdictState.ANSWERED) & (said >= 0)
     width = len(OBSERVATIONS)
-    flat = rows[answered] * width + said
+    flat = rows[answered] * width + said[answered]
     counts = np.bincount(flat, minlength=len(triple_ids) * width).reshape(-1, width)
     totals = counts.sum(axis=1)
     kept = np.flatnonzero(totals)

@@ -1,0 +1,179 @@
+"""What the columns of a table mean, as the user said it: `column=field`, `column:value=label`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+from nsgauge.errors import DataError, SettingsError
+from nsgauge.protocol import Grounding, Safety
+from nsgauge.records import VerdictState
+
+REQUIRED = ("prompt", "response")
+LABEL_FIELDS = ("safety", "grounding", "hallucinated")
+FIELDS = (
+    *REQUIRED,
+    *("triple_id", "benchmark", "item_id", "vllm", "sample", "image", "caption", "language"),
+    *LABEL_FIELDS,
+    *("judge", "vote", "reason", "category"),
+)
+"""The fields that a column may be mapped to."""
+
+Label = Safety | Grounding | VerdictState | bool | None
+"""What a value means: a label, or the state that a verdict without one is in."""
+
+_STATES: dict[str, Label] = {
+    str(state): state for state in VerdictState if state is not VerdictState.ANSWERED
+}
+# The words that a user may write to the right of `=`.
+_WORDS: dict[str, dict[str, Label]] = {
+    "safety": {**{str(word): word for word in Safety}, **_STATES},
+    "grounding": {**{str(word): word for word in Grounding}, **_STATES},
+    "hallucinated": {"true": True, "false": False, "unknown": None},
+}
+# Values that need no explanation, whatever their case.
+_PLAIN: dict[str, dict[str, Label]] = {
+    "safety": {str(word): word for word in Safety},
+    "grounding": {
+        **{str(word): word for word in Grounding},
+        "sg": Grounding.GROUNDED,
+        "nsg": Grounding.NOT_GROUNDED,
+    },
+    "hallucinated": {"true": True, "false": False},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """Where each field's value comes from, and what label values mean.
+
+    Attributes:
+        columns: By field, the column (dots lead into nested objects).
+        constants: By field, a text that holds for every row.
+        meanings: By field and value, what the user says the value means.
+    """
+
+    columns: dict[str, str]
+    constants: dict[str, str]
+    meanings: dict[tuple[str, str], Label]
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields that have a value."""
+        return set(self.columns) | set(self.constants)
+
+    def value(self, values: dict[str, Any], *, field: str) -> Any:
+        """The field's value in one row; None where the row has none."""
+        if field in self.constants:
+            return self.constants[field]
+        column = self.columns.get(field)
+        return None if column is None else lookup(values, column)
+
+    def label(self, values: dict[str, Any], *, field: str, where: str) -> Label:
+        """What the field's value in one row means.
+
+        Raises:
+            DataError: the user didn't say, and it doesn't say so itself.
+        """
+        text = _value_text(self.value(values, field=field))
+        if (field, text) in self.meanings:
+            return self.meanings[field, text]
+        plain = _PLAIN[field]
+        if text.casefold() in plain:
+            return plain[text.casefold()]
+        source = self.columns.get(field, field)
+        words = ", ".join(_WORDS[field])
+        raise DataError(
+            f"{where}: {source} is {text[:80]!r}, which has no meaning for {field}: say it with "
+            f"--label {source!r}:{text[:80]!r}=WORD, where WORD is one of {words}"
+        )
+
+
+def parse_mapping(mapping: Sequence[str], *, labels: Sequence[str], present: list[str]) -> Mapping:
+    """Read what the user wrote.
+
+    Args:
+        mapping: Each `column=field`; a column in double quotes is a constant. Empty takes the
+            columns that are named like a field.
+        labels: Each `column:value=label`; a label holds for the fields that know the word.
+        present: The columns of the source.
+
+    Raises:
+        SettingsError: not of that form, an unknown field or word, or a field given twice.
+        DataError: a required field has no column, or a column isn't there.
+    """
+    pairs = mapping or [f"{name}={name}" for name in present if name in FIELDS]
+    columns: dict[str, str] = {}
+    constants: dict[str, str] = {}
+    for pair in pairs:
+        column, _, field = pair.rpartition("=")
+        if not column or field not in FIELDS:
+            known = ", ".join(FIELDS)
+            raise SettingsError(f"mapping {pair!r}: write column=field, with one of {known}")
+        if field in columns or field in constants:
+            raise SettingsError(f"mapping {pair!r}: {field} is given twice")
+        if len(column) > 1 and column[0] == column[-1] == '"':
+            constants[field] = column[1:-1]
+        else:
+            columns[field] = column
+    _check_columns(columns, constants=constants, present=present)
+    meanings = _meanings(labels, columns=columns)
+    return Mapping(columns=columns, constants=constants, meanings=meanings)
+
+
+def lookup(values: dict[str, Any], column: str) -> Any:
+    """The value of a column, or of a dotted path into nested objects; None if it isn't there."""
+    if column in values:
+        return values[column]
+    value: Any = values
+    for step in column.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
+    return value
+
+
+def _check_columns(
+    columns: dict[str, str], *, constants: dict[str, str], present: list[str]
+) -> None:
+    listed = ", ".join(present)
+    for field in REQUIRED:
+        if field not in columns and field not in constants:
+            raise DataError(
+                f"no column for {field}: map one with COLUMN={field}; present: {listed}"
+            )
+    for field, column in columns.items():
+        if column not in present and column.split(".")[0] not in present:
+            raise DataError(f"no column {column!r} for {field}; present: {listed}")
+
+
+def _meanings(labels: Sequence[str], *, columns: dict[str, str]) -> dict[tuple[str, str], Label]:
+    meanings: dict[tuple[str, str], Label] = {}
+    for text in labels:
+        left, _, word = text.rpartition("=")
+        owners = [field for field in LABEL_FIELDS if left.startswith(f"{columns.get(field)}:")]
+        if not owners:
+            known = ", ".join(
+                sorted({columns[field] for field in LABEL_FIELDS if field in columns})
+            )
+            raise SettingsError(f"label {text!r}: write column:value=label; label columns: {known}")
+        knowing = [field for field in owners if word in _WORDS[field]]
+        if not knowing:
+            words = ", ".join(dict.fromkeys(word for field in owners for word in _WORDS[field]))
+            raise SettingsError(f"label {text!r}: {word!r} is not one of {words}")
+        for field in knowing:
+            value = left.removeprefix(f"{columns[field]}:").strip()
+            if meanings.setdefault((field, value), _WORDS[field][word]) != _WORDS[field][word]:
+                raise SettingsError(f"label {text!r}: {value!r} of {field} has two meanings")
+    return meanings
+
+
+def _value_text(value: Any) -> str:
+    """A label value as the user would write it: 1 for 1.0, NaN, and nothing for null."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return "NaN" if isnan(value) else f"{value:.15g}"
+    return str(value).strip()
