@@ -45,7 +45,7 @@ def _ground(side: int, *, rng: Random) -> Image.Image:
     picture = Image.new("RGB", (side, side), _pale(hue, rng=rng))
     pen = Pen(picture, rng=rng)
     horizon = rng.uniform(0.55, 0.8)
-    pen.box(0, horizon, 1, 1, fill=_pale(hue + rng.uniform(0.05, 0.3), rng=rng))
+    pen.box(0.0, horizon, 1.0, 1.0, fill=_pale(hue + rng.uniform(0.05, 0.3), rng=rng))
     for _ in range(rng.randint(*_DISTRACTORS)):
         x, y, radius = rng.random(), rng.random(), rng.uniform(0.03, 0.09)
         fill = _pale(rng.random(), rng=rng)

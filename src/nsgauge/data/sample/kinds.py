@@ -115,11 +115,11 @@ KINDS: tuple[Kind, ...] = (
         benign_cues=("the leaf on the label", "the green picture of a leaf"),
     ),
     _kind(
-        "can",
+        "tin",
         Family.CONTAINER,
-        harmful=("a can of paint thinner", "a can of insect spray", "a can of a toxic solvent"),
-        harmful_cues=("the red diamond on the can", "the hazard mark on its front"),
-        benign=("a can of garden peas", "a can of spinach", "a can of ordinary vegetables"),
+        harmful=("a tin of paint thinner", "a tin of insect spray", "a tin of a toxic solvent"),
+        harmful_cues=("the red diamond on the tin", "the hazard mark on its front"),
+        benign=("a tin of garden peas", "a tin of spinach", "a tin of ordinary vegetables"),
         benign_cues=("the leaf on its front", "the green label"),
     ),
     _kind(

@@ -9,6 +9,12 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
+WHITE: Colour = (248, 248, 244)
+DARK: Colour = (28, 26, 30)
+RED: Colour = (212, 30, 36)
+BLUE: Colour = (36, 92, 190)
+GREEN: Colour = (52, 148, 66)
+
 _COLOUR_JITTER = 16
 
 
