@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from nsgauge.data.sample.kinds import Variant
 from nsgauge.data.sample.pen import BLUE, DARK, RED, WHITE, Colour, Pen
@@ -56,17 +57,10 @@ def _flame(pen: Pen, fill: Colour) -> None:
         pen.line([(0.34, 0.63 + lean), (0.66, 0.63 - lean)], width=0.035, fill=fill)
 
 
-def _sign_with(symbol: Callable[[Pen, Colour], None]) -> Shape:
-    def draw(pen: Pen, variant: Variant) -> None:
-        _sign(pen, variant, symbol=symbol)
-
-    return draw
-
-
 SHAPES: dict[str, Shape] = {
-    "swimming": _sign_with(_waves),
-    "drinking": _sign_with(_cup),
-    "walking": _sign_with(_walker),
-    "campfire": _sign_with(_flame),
+    "swimming": partial(_sign, symbol=_waves),
+    "drinking": partial(_sign, symbol=_cup),
+    "walking": partial(_sign, symbol=_walker),
+    "campfire": partial(_sign, symbol=_flame),
 }
 """By the name of a kind, what draws it on a clear layer."""
