@@ -12,6 +12,14 @@ class Interval(NamedTuple):
     high: float
 
 
+class Bounded(NamedTuple):
+    """A value and its interval; the ends are None where nothing can be said of its spread."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
 def check_confidence(confidence: float) -> None:
     """Refuse anything that isn't a confidence level.
 
