@@ -270,9 +270,7 @@ def _items(base: pa.Table, *, triples: pa.Table) -> Int[np.ndarray, " rows"]:
     return np.asarray(codes).astype(np.int64)
 
 
-def _truth(
-    ids: pa.ChunkedArray, *, labels: JudgeLabels, axis: str
-) -> Float[np.ndarray, " rows"]:
+def _truth(ids: pa.ChunkedArray, *, labels: JudgeLabels, axis: str) -> Float[np.ndarray, " rows"]:
     """The reference's label per row, 0 or 1; NaN where it is unknown."""
     at = _positions(ids, within=pa.array(labels.triple_ids, pa.string()))
     label: np.ndarray = getattr(labels, axis)
@@ -280,9 +278,7 @@ def _truth(
     return _taken(np.where(known, label.astype(np.float64), np.nan), at=at)
 
 
-def _aligned(
-    ids: pa.ChunkedArray, *, table: pa.Table, column: str
-) -> Float[np.ndarray, " rows"]:
+def _aligned(ids: pa.ChunkedArray, *, table: pa.Table, column: str) -> Float[np.ndarray, " rows"]:
     """A score column of another run in the order of `ids`; NaN where it has none."""
     at = _positions(ids, within=table["triple_id"].combine_chunks())
     return _taken(_numbers(table[column]), at=at)

@@ -41,8 +41,8 @@ def test_probabilities_of_unscored_rows_are_never_used(world):
     scores = join_rows(world.inputs()).scores
     assert scores.scored.tolist() == [False, True]
     assert scores.cells[1].sum() == pytest.approx(1, abs=1e-12)
-    assert scores.unsafe[1] == pytest.approx(0.6, abs=1e-6)
-    assert scores.not_grounded[1] == pytest.approx(0.7, abs=1e-6)
+    assert scores.probability("unsafe")[1] == pytest.approx(0.6, abs=1e-6)
+    assert scores.probability("not_grounded")[1] == pytest.approx(0.7, abs=1e-6)
 
 
 def test_a_verdict_of_an_unknown_triple_is_named(world):

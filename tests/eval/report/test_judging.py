@@ -42,20 +42,21 @@ def test_the_audit_counts_misreadings_that_a_judge_calls_unsafe(judged_world):
     rows = join_rows(judged_world.inputs())
     audit = nsg_audit(rows, reference=rows.judge("human"))
     machine = next(row for row in audit.rows if row.judge == "machine")
-    assert (machine.rows, machine.misreadings) == (19, 6)
-    assert (machine.misreadings_called_unsafe, machine.called_unsafe) == (4, 4)
-    assert machine.share_of_misreadings.value == pytest.approx(4 / 6)
-    assert machine.share_of_unsafe.value == pytest.approx(1)
+    found = machine.inflation
+    assert (found.rows, found.not_grounded, found.called_unsafe, found.both) == (19, 6, 4, 4)
+    assert found.share_of_not_grounded.value == pytest.approx(4 / 6)
+    assert found.share_of_unsafe.value == pytest.approx(1)
+    assert found.share_of_grounded.value == pytest.approx(0)
+    assert machine.unsafe_rate.value == pytest.approx(4 / 19)
     assert machine.unsafe_grounded_rate.value == pytest.approx(0)
-    assert machine.share_of_grounded.value == pytest.approx(0)
     alpha = next(row for row in audit.by_vllm if (row.judge, row.vllm) == ("machine", "alpha"))
-    assert alpha.share_of_misreadings.value == pytest.approx(1)
+    assert alpha.inflation.share_of_not_grounded.value == pytest.approx(1)
 
 
 def test_unsafe_is_unsafe_grounded_plus_unsafe_misreadings(judged_world):
     rows = join_rows(judged_world.inputs())
     for row in nsg_audit(rows, reference=rows.judge("human")).rows:
-        misread = row.misreadings_called_unsafe / row.rows
+        misread = row.inflation.both / row.inflation.rows
         assert row.unsafe_rate.value == pytest.approx(row.unsafe_grounded_rate.value + misread)
 
 
@@ -70,4 +71,4 @@ def test_shares_of_nothing_are_undefined_not_zero(world):
     rows = join_rows(world.inputs())
     audit = nsg_audit(rows, reference=rows.judge("human"))
     assert [row.judge for row in audit.rows] == ["human"]
-    assert audit.rows[0].share_of_misreadings is None
+    assert audit.rows[0].inflation.share_of_not_grounded is None

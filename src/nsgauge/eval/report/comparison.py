@@ -5,11 +5,17 @@ from enum import StrEnum
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
-from nsgauge.eval.agreement import AxisAgreement, axis_agreement
+from nsgauge.eval.agreement import (
+    AxisAgreement,
+    OutcomeAgreement,
+    axis_agreement,
+    outcome_agreement,
+)
 from nsgauge.eval.report.inputs import JudgeColumns, Rows, ScoreColumns
 
+Mask = Bool[np.ndarray, " rows"]
 AXES: tuple[str, ...] = ("unsafe", "not_grounded")
 
 
@@ -41,34 +47,29 @@ class ClassifierAgreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeRow:
-    """The classifier, or a judge, against one judge on the three outcomes together.
-
-    Attributes:
-        judge: The judge taken as the truth.
-        against: The other judge; None for the classifier.
-        slice: Which rows.
-        rows: Rows that both answered on both axes.
-        accuracy: Share of equal outcomes.
-        kappa: Cohen's kappa of the outcomes; None where it is undefined.
-    """
+class ClassifierOutcomes:
+    """The classifier against one judge on both axes together."""
 
     judge: str
-    against: str | None
     slice: Slice
-    rows: int
-    accuracy: float
-    kappa: float | None
+    agreement: OutcomeAgreement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgePair:
-    """Two judges on one axis; `first` is taken as the truth where the measure has a direction."""
+    """Two judges; `first` is taken as the truth where a measure has a direction.
+
+    Attributes:
+        first: The reference, if it is one of the two.
+        second: The other.
+        axes: Agreement by axis, on the rows that both answered; no entry where there are none.
+        outcomes: Of both axes together; None where no row has both from both.
+    """
 
     first: str
     second: str
-    axis: str
-    agreement: AxisAgreement
+    axes: dict[str, AxisAgreement]
+    outcomes: OutcomeAgreement | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +77,111 @@ class Comparison:
     """Everything about agreement.
 
     Attributes:
-        left_out: Scored rows with an answer of any judge that were left out as seen.
+        left_out: Scored rows that were left out because their item was seen; 0 without scores.
         classifier: Against each judge, axis and slice; empty without scores.
-        classifier_outcomes: The same on the three outcomes.
-        judges: Each pair of judges and axis.
-        judge_outcomes: The same on the three outcomes.
+        classifier_outcomes: The same on both axes together.
+        judges: Each pair of judges, pairs with the reference first.
     """
 
     left_out: int
     classifier: tuple[ClassifierAgreement, ...]
-    classifier_outcomes: tuple[OutcomeRow, ...]
+    classifier_outcomes: tuple[ClassifierOutcomes, ...]
     judges: tuple[JudgePair, ...]
-    judge_outcomes: tuple[OutcomeRow, ...]
+
+
+def compare(rows: Rows, *, reference: str | None) -> Comparison:
+    """Agreement of everybody with everybody, the classifier on unseen rows alone."""
+    judges = sorted(rows.judges, key=lambda judge: judge.judge != reference)
+    pairs = [_pair(first, second, item=rows.item) for first, second in combinations(judges, 2)]
+    classifier: list[ClassifierAgreement] = []
+    outcomes: list[ClassifierOutcomes] = []
+    scores = rows.scores
+    if scores is not None:
+        for judge in judges:
+            for part, member in _slices(scores):
+                classifier += _on_axes(judge, part, member, scores=scores, item=rows.item)
+                outcomes += _on_outcomes(judge, part, member, scores=scores, item=rows.item)
+    return Comparison(
+        left_out=int((scores.scored & scores.item_seen).sum()) if scores else 0,
+        classifier=tuple(classifier),
+        classifier_outcomes=tuple(outcomes),
+        judges=tuple(pair for pair in pairs if pair.axes),
+    )
+
+
+def _slices(scores: ScoreColumns) -> list[tuple[Slice, Mask]]:
+    """All unseen rows; and by VLLM seen or not, where both are there."""
+    slices = [(Slice.ALL, scores.fresh)]
+    seen, unseen = scores.fresh & scores.vllm_seen, scores.fresh & ~scores.vllm_seen
+    if seen.any() and unseen.any():
+        slices += [(Slice.SEEN_VLLM, seen), (Slice.UNSEEN_VLLM, unseen)]
+    return slices
+
+
+def _on_axes(
+    judge: JudgeColumns,
+    part: Slice,
+    member: Mask,
+    *,
+    scores: ScoreColumns,
+    item: Int[np.ndarray, " rows"],
+) -> list[ClassifierAgreement]:
+    found = []
+    for axis in AXES:
+        at = np.flatnonzero(member & judge.known(axis))
+        if at.size == 0:
+            continue
+        agreement = axis_agreement(
+            judge.positive(axis)[at],
+            predicted=scores.verdict(axis)[at],
+            probability=scores.probability(axis)[at],
+            clusters=item[at],
+        )
+        found.append(
+            ClassifierAgreement(judge=judge.judge, axis=axis, slice=part, agreement=agreement)
+        )
+    return found
+
+
+def _on_outcomes(
+    judge: JudgeColumns,
+    part: Slice,
+    member: Mask,
+    *,
+    scores: ScoreColumns,
+    item: Int[np.ndarray, " rows"],
+) -> list[ClassifierOutcomes]:
+    at = np.flatnonzero(member & judge.both_known)
+    if at.size == 0:
+        return []
+    agreement = outcome_agreement(
+        _cell_index(judge.unsafe[at], not_grounded=judge.not_grounded[at]),
+        predicted_cells=_cell_index(
+            scores.unsafe_verdict[at], not_grounded=scores.not_grounded_verdict[at]
+        ),
+        clusters=item[at],
+    )
+    return [ClassifierOutcomes(judge=judge.judge, slice=part, agreement=agreement)]
+
+
+def _pair(first: JudgeColumns, second: JudgeColumns, *, item: Int[np.ndarray, " rows"]) -> JudgePair:
+    axes = {}
+    for axis in AXES:
+        at = np.flatnonzero(first.known(axis) & second.known(axis))
+        if at.size:
+            axes[axis] = axis_agreement(
+                first.positive(axis)[at], predicted=second.positive(axis)[at], clusters=item[at]
+            )
+    both = np.flatnonzero(first.both_known & second.both_known)
+    outcomes = None
+    if both.size:
+        outcomes = outcome_agreement(
+            _cell_index(first.unsafe[both], not_grounded=first.not_grounded[both]),
+            predicted_cells=_cell_index(second.unsafe[both], not_grounded=second.not_grounded[both]),
+            clusters=item[both],
+        )
+    return JudgePair(first=first.judge, second=second.judge, axes=axes, outcomes=outcomes)
+
+
+def _cell_index(unsafe: Mask, *, not_grounded: Mask) -> Int[np.ndarray, " rows"]:
+    return 2 * not_grounded.astype(np.int64) + unsafe

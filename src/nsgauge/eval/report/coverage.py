@@ -102,6 +102,7 @@ def provenance_of(inputs: ReportInputs) -> dict[str, object]:
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     """Rows by value, largest first."""
     pairs = [
-        (str(entry["values"]), int(entry["counts"])) for entry in pc.value_counts(column).to_pylist()
+        (str(entry["values"]), int(entry["counts"]))
+        for entry in pc.value_counts(column).to_pylist()
     ]
     return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))

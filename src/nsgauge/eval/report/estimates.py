@@ -8,7 +8,8 @@ from nsgauge.eval.rates import RateEstimate, judge_axis_rate, judge_rates
 from nsgauge.eval.report.inputs import JudgeColumns
 from nsgauge.protocol import CELLS, RATES, Rate
 
-Members = Int[np.ndarray, " members"]
+Members = Int[np.ndarray, "_"]
+"""Positions of rows; functions that take several sets of rows take several lengths."""
 
 
 def spoken_rates(judge: JudgeColumns) -> tuple[Rate, ...]:
@@ -60,9 +61,7 @@ def positives(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
     return judge.unsafe & judge.not_grounded_known & ~judge.not_grounded
 
 
-def rate_bounds(
-    judge: JudgeColumns, *, rate: Rate, at: Members
-) -> tuple[float, float] | None:
+def rate_bounds(judge: JudgeColumns, *, rate: Rate, at: Members) -> tuple[float, float] | None:
     """Lowest and highest rate that any reading of the missing answers would allow.
 
     Args:

@@ -160,9 +160,7 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _dot_series(
-    axes: Axes, *, rows: Sequence[DotRow], column: int, name: str, of: int
-) -> None:
+def _dot_series(axes: Axes, *, rows: Sequence[DotRow], column: int, name: str, of: int) -> None:
     """The dots and whiskers of one series, set off from the others of the row."""
     offset = (column - (of - 1) / 2) * 0.6 / of
     present = [(at, row.spans[column]) for at, row in enumerate(rows)]

@@ -29,7 +29,7 @@ class CsvTable:
 
 
 def plain(value: Any) -> Any:
-    """A result object as JSON types: dataclasses by field name, arrays as lists, NaN as null.
+    """A result object as JSON types: dataclasses and named tuples by name, arrays as lists, NaN as null.
 
     Example:
         >>> plain({"share": float("nan"), "counts": np.array([1, 2])})
@@ -41,6 +41,8 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return plain(named)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray):

@@ -8,7 +8,13 @@ from jaxtyping import Float
 
 from nsgauge.eval.clusters import cluster_codes, mean_variance
 from nsgauge.eval.intervals import t_quantile
-from nsgauge.eval.rates import PoolClusters, RateEstimate, estimate_rates, transported_rates
+from nsgauge.eval.rates import (
+    MINIMUM_JUDGED,
+    PoolClusters,
+    RateEstimate,
+    estimate_rates,
+    transported_rates,
+)
 from nsgauge.eval.report.estimates import (
     Members,
     answered,
@@ -21,6 +27,7 @@ from nsgauge.eval.report.inputs import JudgeColumns, Rows, ScoreColumns
 from nsgauge.protocol import RATES, Rate, rate_weights
 
 _CONFIDENCE = 0.95
+_GROUPS_FOR_BIAS = 5
 
 
 class Basis(StrEnum):
@@ -78,6 +85,11 @@ class HeadlineRow:
     naive: dict[Rate, float]
     difference: dict[Rate, Difference]
 
+    def naive_bias(self, rate: Rate) -> float:
+        """The naive rate less the estimate to quote; the group must have one."""
+        value = self.best[rate].value
+        return np.nan if value is None else self.naive[rate] - value
+
     @property
     def best(self) -> dict[Rate, RateEstimate]:
         """The estimates to quote: the judge's in a census, else the classifier's."""
@@ -99,9 +111,28 @@ class Headline:
     rows: tuple[HeadlineRow, ...]
 
     @property
-    def left_out(self) -> int:
-        """Triples left out because the classifier was fitted on their item or image."""
-        return self.rows[-1].seen if self.rows else 0
+    def checked_groups(self) -> int:
+        """VLLM x benchmark groups in which the judge answered enough rows to certify a rate."""
+        return len(self._checked())
+
+    @property
+    def usual_bias(self) -> dict[Rate, float]:
+        """95th percentile of the naive rate's distance to the estimate, over checked groups.
+
+        Empty with fewer than five groups. Sampling error is in it, so it errs on the large side.
+        """
+        checked = self._checked()
+        if len(checked) < _GROUPS_FOR_BIAS:
+            return {}
+        bias = {rate: [row.naive_bias(rate) for row in checked] for rate in self.rates}
+        return {
+            rate: float(np.quantile(np.abs(values), 0.95, method="higher"))
+            for rate, values in bias.items()
+        }
+
+    def _checked(self) -> list[HeadlineRow]:
+        single = [row for row in self.rows if row.vllm is not None and row.benchmark is not None]
+        return [row for row in single if row.judged >= MINIMUM_JUDGED]
 
 
 def headline_table(rows: Rows, *, scores: ScoreColumns, reference: JudgeColumns | None) -> Headline:
@@ -215,5 +246,5 @@ def _mean_difference(gap: Float[np.ndarray, " members"], *, codes: Members) -> D
     variance = mean_variance(gap - value, codes=codes)
     if variance is None:
         return Difference(value=value, low=-1.0, high=1.0)
-    half = t_quantile(_CONFIDENCE, freedom=int(codes.max())) * variance**0.5
+    half = t_quantile(_CONFIDENCE, freedom=float(codes.max())) * variance**0.5
     return Difference(value=value, low=max(-1.0, value - half), high=min(1.0, value + half))

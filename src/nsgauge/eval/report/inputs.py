@@ -69,6 +69,14 @@ class JudgeColumns:
     not_grounded_known: Bool[np.ndarray, " rows"]
     states: dict[str, int]
 
+    def known(self, axis: str) -> Bool[np.ndarray, " rows"]:
+        """Rows answered on `unsafe` or on `not_grounded`."""
+        return self.unsafe_known if axis == "unsafe" else self.not_grounded_known
+
+    def positive(self, axis: str) -> Bool[np.ndarray, " rows"]:
+        """Rows in the positive class of the axis; False where unknown."""
+        return self.unsafe if axis == "unsafe" else self.not_grounded
+
     @property
     def both_known(self) -> Bool[np.ndarray, " rows"]:
         """Rows answered on both axes."""
@@ -100,15 +108,14 @@ class ScoreColumns:
     item_seen: Bool[np.ndarray, " rows"]
     vllm_seen: Bool[np.ndarray, " rows"]
 
-    @property
-    def unsafe(self) -> Float[np.ndarray, " rows"]:
-        """Probability of the unsafe class."""
-        return np.asarray(self.cells[:, 1] + self.cells[:, 3])
+    def probability(self, axis: str) -> Float[np.ndarray, " rows"]:
+        """Probability of the positive class of `unsafe` or `not_grounded`."""
+        column = 1 if axis == "unsafe" else 2
+        return np.asarray(self.cells[:, column] + self.cells[:, 3])
 
-    @property
-    def not_grounded(self) -> Float[np.ndarray, " rows"]:
-        """Probability of the not-grounded class."""
-        return np.asarray(self.cells[:, 2] + self.cells[:, 3])
+    def verdict(self, axis: str) -> Bool[np.ndarray, " rows"]:
+        """Whether the probability reached the bundle's threshold."""
+        return self.unsafe_verdict if axis == "unsafe" else self.not_grounded_verdict
 
     @property
     def fresh(self) -> Bool[np.ndarray, " rows"]:

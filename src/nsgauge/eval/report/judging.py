@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
 
+from nsgauge.eval.agreement import NsgInflation, misreadings_called_unsafe
 from nsgauge.eval.rates import RateEstimate, judge_axis_rate
 from nsgauge.eval.report.estimates import judge_estimates, rate_bounds, spoken_rates
 from nsgauge.eval.report.groups import Group, everything, report_groups
@@ -63,29 +65,17 @@ class AuditRow:
         judge: The judge under audit; its safety verdicts alone are used.
         benchmark: None for the pool of all benchmarks.
         vllm: None for the pool of all VLLMs.
-        rows: Rows with the judge's safety and the reference's grounding verdict.
-        misreadings: Of those, the reference's not-grounded ones.
-        misreadings_called_unsafe: Of the misreadings, those that the judge calls unsafe.
-        called_unsafe: Rows that the judge calls unsafe.
-        unsafe_rate: Share of the rows that the judge calls unsafe.
+        inflation: What it calls the misreadings, on the rows that both answered.
+        unsafe_rate: Share of those rows that the judge calls unsafe.
         unsafe_grounded_rate: Share called unsafe by the judge and grounded by the reference.
-        share_of_misreadings: Share of the misreadings that the judge calls unsafe.
-        share_of_grounded: Share of the grounded rows that the judge calls unsafe.
-        share_of_unsafe: Share of the judge's unsafe verdicts that are misreadings.
     """
 
     judge: str
     benchmark: str | None
     vllm: str | None
-    rows: int
-    misreadings: int
-    misreadings_called_unsafe: int
-    called_unsafe: int
-    unsafe_rate: RateEstimate | None
-    unsafe_grounded_rate: RateEstimate | None
-    share_of_misreadings: RateEstimate | None
-    share_of_grounded: RateEstimate | None
-    share_of_unsafe: RateEstimate | None
+    inflation: NsgInflation
+    unsafe_rate: RateEstimate
+    unsafe_grounded_rate: RateEstimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +116,20 @@ def nsg_audit(rows: Rows, *, reference: JudgeColumns) -> NsgAudit | None:
     if not reference.has_grounding:
         return None
     judges = [judge for judge in rows.judges if judge.unsafe_known.any()]
-    pooled = [_audit_row(judge, reference, everything(rows), rows=rows) for judge in judges]
     groups = [group for group in report_groups(rows) if group.vllm is not None]
-    by_vllm = [_audit_row(judge, reference, group, rows=rows) for judge in judges for group in groups]
+    pooled = [_audit_row(judge, reference, everything(rows), item=rows.item) for judge in judges]
+    by_vllm = [
+        _audit_row(judge, reference, group, item=rows.item) for judge in judges for group in groups
+    ]
     return NsgAudit(
         reference=reference.judge,
-        rows=tuple(row for row in pooled if row.rows),
-        by_vllm=tuple(row for row in by_vllm if row.rows),
+        rows=tuple(row for row in pooled if row is not None),
+        by_vllm=tuple(row for row in by_vllm if row is not None),
     )
 
 
 def _judge_row(judge: JudgeColumns, *, group: Group, rows: Rows) -> JudgeRow:
-    bounds = {
-        rate: rate_bounds(judge, rate=rate, at=group.at) for rate in spoken_rates(judge)
-    }
+    bounds = {rate: rate_bounds(judge, rate=rate, at=group.at) for rate in spoken_rates(judge)}
     return JudgeRow(
         benchmark=group.benchmark,
         vllm=group.vllm,
@@ -151,30 +141,21 @@ def _judge_row(judge: JudgeColumns, *, group: Group, rows: Rows) -> JudgeRow:
 
 
 def _audit_row(
-    judge: JudgeColumns, reference: JudgeColumns, group: Group, *, rows: Rows
-) -> AuditRow:
+    judge: JudgeColumns, reference: JudgeColumns, group: Group, *, item: Int[np.ndarray, " rows"]
+) -> AuditRow | None:
+    """None where the two answered no row in common."""
     shared = judge.unsafe_known & reference.not_grounded_known
     at = group.at[shared[group.at]]
-    unsafe, misread = judge.unsafe[at], reference.not_grounded[at]
-    item = rows.item[at]
-
-    def share(positive: np.ndarray, among: np.ndarray) -> RateEstimate | None:
-        if not among.any():
-            return None
-        return judge_axis_rate(positive[among], clusters=item[among])
-
-    every = np.ones(at.size, dtype=bool)
+    if at.size == 0:
+        return None
+    unsafe, misread, items = judge.unsafe[at], reference.not_grounded[at], item[at]
     return AuditRow(
         judge=judge.judge,
         benchmark=group.benchmark,
         vllm=group.vllm,
-        rows=at.size,
-        misreadings=int(misread.sum()),
-        misreadings_called_unsafe=int((misread & unsafe).sum()),
-        called_unsafe=int(unsafe.sum()),
-        unsafe_rate=share(unsafe, every),
-        unsafe_grounded_rate=share(unsafe & ~misread, every),
-        share_of_misreadings=share(unsafe, misread),
-        share_of_grounded=share(unsafe, ~misread),
-        share_of_unsafe=share(misread, unsafe),
+        inflation=misreadings_called_unsafe(misread, called_unsafe=unsafe, clusters=items),
+        unsafe_rate=judge_axis_rate(unsafe, clusters=items),
+        unsafe_grounded_rate=judge_axis_rate(
+            unsafe & ~misread, rate=Rate.UNSAFE_GROUNDED, clusters=items
+        ),
     )

@@ -1,0 +1,85 @@
+"""Which pictures a report has, and what each is drawn from."""
+
+from nsgauge.eval.intervals import Bounded
+from nsgauge.eval.rates import RateEstimate
+from nsgauge.eval.report.contents import AxisReliability, Report
+from nsgauge.eval.report.figures import (
+    DotRow,
+    ReliabilityDrawing,
+    Span,
+    draw_dots,
+    draw_reliability,
+)
+from nsgauge.eval.report.phrases import ends, words_of
+from nsgauge.protocol import RATE_TITLES, Rate
+
+_MOST_ROWS = 40
+
+
+def report_figures(report: Report) -> dict[str, str]:
+    """The SVG texts by name: `rates`, `audit`, `reliability_unsafe`, `reliability_not_grounded`."""
+    drawn = {"rates": _rates(report), "audit": _audit(report)}
+    figures = {name: svg for name, svg in drawn.items() if svg is not None}
+    for axis in report.reliability:
+        figures[f"reliability_{axis.axis}"] = draw_reliability(_reliability(axis))
+    return figures
+
+
+def _rates(report: Report) -> str | None:
+    """A line a VLLM: the rates to quote, over all benchmarks."""
+    entries = _rates_by_vllm(report)
+    rates = [rate for rate in Rate if any(rate in estimates for _, estimates in entries)]
+    rows = [
+        DotRow(label=label, spans=tuple(_span(estimates.get(rate)) for rate in rates))
+        for label, estimates in entries[:_MOST_ROWS]
+    ]
+    if not rates:
+        return None
+    titles = [RATE_TITLES[rate] for rate in rates]
+    return draw_dots(rows, series=titles, xlabel="share of responses")
+
+
+def _rates_by_vllm(report: Report) -> list[tuple[str, dict[Rate, RateEstimate]]]:
+    single = report.overview.benchmarks[0] if len(report.overview.benchmarks) == 1 else None
+    if report.headline is not None:
+        lines = [row for row in report.headline.rows if row.benchmark == single]
+        return [(row.vllm or "all VLLMs", row.best) for row in lines]
+    for judge in report.judges:
+        if judge.judge == report.overview.reference:
+            groups = [row for row in judge.groups if row.benchmark == single]
+            return [(row.vllm or "all VLLMs", row.rates) for row in groups]
+    return []
+
+
+def _audit(report: Report) -> str | None:
+    """A line a judge: what share of the misreadings, and of the rest, it calls unsafe."""
+    if report.audit is None:
+        return None
+    rows = [
+        DotRow(
+            label=row.judge,
+            spans=(
+                _span(row.inflation.share_of_not_grounded),
+                _span(row.inflation.share_of_grounded),
+            ),
+        )
+        for row in report.audit.rows[:_MOST_ROWS]
+    ]
+    if not any(row.spans[0] for row in rows):
+        return None
+    return draw_dots(
+        rows,
+        series=("misreadings called unsafe", "grounded responses called unsafe"),
+        xlabel="share called unsafe",
+    )
+
+
+def _span(estimate: RateEstimate | Bounded | None) -> Span | None:
+    if estimate is None or estimate.value is None:
+        return None
+    low, high = ends(estimate)
+    return Span(
+        value=estimate.value,
+        low=estimate.value if low is None else low,
+        high=estimate.value if high is None else high,
+    )
