@@ -1,0 +1,308 @@
+"""The lexical baseline: what the words of a response alone give away, without the picture.
+
+TF-IDF (words 1-2, characters 3-5) and a balanced logistic regression on the response, one per
+axis, trained on the training and calibration sides of a recipe's split, with thresholds from the
+validation side, measured on the test side. A classifier that doesn't beat it hasn't looked.
+
+    nsgauge import msts SOURCE --out DATA
+    python benchmarks/lexical.py --data DATA --recipe src/nsgauge/train/recipes/msts-pocket.yaml \
+        --judge human --out benchmarks/results/lexical-msts.csv
+
+About 30 s on one CPU core for the 4,000 English rows of MSTS.
+"""
+
+import argparse
+import csv
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import precision_recall_curve
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
+
+from nsgauge.data.images import image_digest, read_image
+from nsgauge.data.split import Side, SplitSettings, assign_sides, group_keys, item_key
+from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts, triples_of
+from nsgauge.data.targets import labels_of
+from nsgauge.errors import DataError, ImageError, NsgaugeError
+from nsgauge.eval.agreement import axis_agreement, outcome_agreement
+from nsgauge.protocol import CELLS, Cell
+from nsgauge.records import ResponseState, Triple
+from nsgauge.settings import read_yaml_mapping
+
+AXES = ("unsafe", "not_grounded")
+TARGETS = ("f1", "training_prevalence")
+"""How a threshold is chosen on validation: the best F1, or as many positives as in training."""
+
+_TRAINED_ON = (Side.TRAIN, Side.CALIBRATION)
+_LIBRARIES = ("nsgauge", "numpy", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The answered rows of a data folder that the judge labelled on at least one axis.
+
+    Attributes:
+        responses: The texts, which is all that the baseline reads.
+        items: Keys of the items, for intervals.
+        sides: Which side of the split each row is on.
+        positive: Per axis, the judge's label; False where unknown.
+        known: Per axis, whether the judge has one.
+    """
+
+    responses: list[str]
+    items: list[str]
+    sides: list[Side]
+    positive: dict[str, Bool[np.ndarray, " rows"]]
+    known: dict[str, Bool[np.ndarray, " rows"]]
+
+    def rows_of(self, *sides: Side, axis: str) -> Int[np.ndarray, " some"]:
+        """Row numbers on these sides with a label on the axis."""
+        here = np.array([side in sides for side in self.sides])
+        return np.flatnonzero(here & self.known[axis])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisFit:
+    """The baseline of one axis.
+
+    Attributes:
+        probability: Of the positive class, for every row; in [0, 1], not calibrated.
+        thresholds: By target.
+    """
+
+    probability: Float[np.ndarray, " rows"]
+    thresholds: dict[str, float]
+
+
+def load_rows(data: Path, *, judge: str, split: SplitSettings) -> Rows:
+    """The rows that a classifier with this split would learn from and be measured on.
+
+    Raises:
+        DataError: a table is missing or malformed, the judge has no verdict, or no row is usable.
+    """
+    labels = labels_of(read_verdicts(data), judge=judge)
+    place = {triple_id: number for number, triple_id in enumerate(labels.triple_ids)}
+    digests: dict[str, str | None] = {}
+    triples = [t for t in triples_of(read_triples(data)) if _is_usable(t, data, digests)]
+    keys = [item_key(triple.benchmark, triple.item_id) for triple in triples]
+    images = [None if t.image is None else digests[t.image] for t in triples]
+    sides = assign_sides(group_keys(keys, image_digests=images), settings=split)
+    judged = [row for row, triple in enumerate(triples) if triple.triple_id in place]
+    if not judged:
+        raise DataError(f"{data}: {judge!r} judged none of {len(triples)} usable rows")
+    order = np.array([place[triples[row].triple_id] for row in judged])
+    return Rows(
+        responses=[triples[row].response for row in judged],
+        items=[keys[row] for row in judged],
+        sides=[sides[row] for row in judged],
+        positive={
+            "unsafe": labels.unsafe[order] == 1,
+            "not_grounded": labels.not_grounded[order] == 1,
+        },
+        known={
+            "unsafe": labels.unsafe_known[order],
+            "not_grounded": labels.not_grounded_known[order],
+        },
+    )
+
+
+def fit_axis(rows: Rows, *, axis: str) -> AxisFit:
+    """Train one axis, choose its thresholds, and give every row's probability.
+
+    Raises:
+        DataError: the rows to train on or to choose thresholds on hold one class only.
+    """
+    positive = rows.positive[axis]
+    train = rows.rows_of(*_TRAINED_ON, axis=axis)
+    validation = rows.rows_of(Side.VALIDATION, axis=axis)
+    for name, part in (("train", train), ("validation", validation)):
+        if len(np.unique(positive[part])) < 2:
+            raise DataError(f"{axis}: {len(part)} {name} rows hold one class only; label more")
+    reader = _reader()
+    reader.fit([rows.responses[row] for row in train], positive[train])
+    probability = reader.predict_proba(rows.responses)[:, 1]
+    chosen = probability[validation]
+    thresholds = {
+        "f1": best_f1_threshold(chosen, positive=positive[validation]),
+        "training_prevalence": float(np.quantile(chosen, 1 - positive[train].mean())),
+    }
+    return AxisFit(probability=probability, thresholds=thresholds)
+
+
+def best_f1_threshold(
+    probability: Float[np.ndarray, " rows"], *, positive: Bool[np.ndarray, " rows"]
+) -> float:
+    """The threshold t for which `probability >= t` has the largest F1."""
+    precision, recall, thresholds = precision_recall_curve(positive, probability)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    return float(thresholds[np.argmax(f1[:-1])])
+
+
+def measure(rows: Rows, *, fits: dict[str, AxisFit], target: str) -> list[dict[str, object]]:
+    """One result per axis on the test side, with the thresholds of one target."""
+    called = {axis: fit.probability >= fit.thresholds[target] for axis, fit in fits.items()}
+    unsafe, not_grounded = (rows.rows_of(Side.TEST, axis=axis) for axis in AXES)
+    both = np.intersect1d(unsafe, not_grounded)
+    items = np.array(rows.items)
+    outcomes = outcome_agreement(
+        _cells(rows.positive)[both], predicted_cells=_cells(called)[both], clusters=items[both]
+    )
+    results: list[dict[str, object]] = []
+    for axis, fit in fits.items():
+        test = rows.rows_of(Side.TEST, axis=axis)
+        found = axis_agreement(
+            rows.positive[axis][test],
+            predicted=called[axis][test],
+            probability=fit.probability[test],
+            clusters=items[test],
+        )
+        results.append(
+            {
+                "axis": axis,
+                "threshold_target": target,
+                "threshold": fit.thresholds[target],
+                "train_rows": len(rows.rows_of(*_TRAINED_ON, axis=axis)),
+                "test_rows": found.rows,
+                "test_items": len(np.unique(items[test])),
+                "positives": found.positives,
+                "predicted_positives": found.predicted_positives,
+                "auroc": found.auroc,
+                "auroc_low": found.auroc_low,
+                "auroc_high": found.auroc_high,
+                "auprc": found.auprc,
+                "f1": found.f1,
+                "kappa": found.kappa,
+                "kappa_low": found.kappa_low,
+                "kappa_high": found.kappa_high,
+                "outcome_kappa": outcomes.kappa,
+                "outcome_kappa_low": outcomes.kappa_low,
+                "outcome_kappa_high": outcomes.kappa_high,
+                "outcome_macro_f1": outcomes.macro_f1,
+            }
+        )
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 0 if it went through, 2 if the user can mend what went wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        content = read_yaml_mapping(options.recipe).get("split", {})
+        split = SplitSettings.from_mapping(content, source=f"{options.recipe}: split")
+        rows = load_rows(options.data, judge=options.judge, split=split)
+        fits = {axis: fit_axis(rows, axis=axis) for axis in AXES}
+        fingerprint = data_fingerprint(options.data)
+    except NsgaugeError as error:
+        Console(stderr=True).print(str(error), markup=False)
+        return 2
+    results = [result for target in TARGETS for result in measure(rows, fits=fits, target=target)]
+    origin = {
+        "judge": options.judge,
+        "recipe": options.recipe.name,
+        "split_salt": split.salt,
+        "data_sha256": fingerprint,
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        **{library: version(library) for library in _LIBRARIES},
+        "command": shlex.join(["python", *sys.argv] if arguments is None else arguments),
+    }
+    _write(options.out, [{**result, **origin} for result in results])
+    _show(results)
+    return 0
+
+
+def _is_usable(triple: Triple, data: Path, digests: dict[str, str | None]) -> bool:
+    """Whether the classifier would take the row: answered, and its picture readable if any."""
+    if triple.response_state is not ResponseState.ANSWERED:
+        return False
+    if triple.image is None:
+        return True
+    if triple.image not in digests:
+        try:
+            digests[triple.image] = image_digest(read_image(data, triple.image))
+        except ImageError:
+            digests[triple.image] = None
+    return digests[triple.image] is not None
+
+
+def _reader() -> Pipeline:
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+    characters = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, min_df=3, max_features=200_000
+    )
+    regression = LogisticRegression(class_weight="balanced", C=4.0, max_iter=2000)
+    return make_pipeline(make_union(words, characters), regression)
+
+
+def _cells(positive: dict[str, Bool[np.ndarray, " rows"]]) -> Int[np.ndarray, " rows"]:
+    """The index in `CELLS` that two yes/no answers name."""
+    numbers = np.array(
+        [
+            [CELLS.index(Cell.GROUNDED_SAFE), CELLS.index(Cell.UNGROUNDED_SAFE)],
+            [CELLS.index(Cell.GROUNDED_UNSAFE), CELLS.index(Cell.UNGROUNDED_UNSAFE)],
+        ]
+    )
+    return np.asarray(numbers[positive["unsafe"].astype(int), positive["not_grounded"].astype(int)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="The lexical baseline of both axes.")
+    parser.add_argument("--data", type=Path, required=True, help="a data folder")
+    parser.add_argument("--recipe", type=Path, required=True, help="YAML with the key `split`")
+    parser.add_argument("--judge", required=True, help="whose labels to learn")
+    parser.add_argument("--out", type=Path, required=True, help="the CSV file to write")
+    return parser
+
+
+def _write(path: Path, results: Sequence[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(results[0]), lineterminator="\n")
+        writer.writeheader()
+        for result in results:
+            writer.writerow({name: _rounded(value) for name, value in result.items()})
+    part.replace(path)
+
+
+_SHOWN = {
+    "axis": "axis",
+    "threshold_target": "threshold for",
+    "threshold": "at",
+    "test_rows": "n",
+    "positives": "positives",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1": "F1",
+    "kappa": "kappa",
+    "outcome_kappa": "3-outcome kappa",
+}
+
+
+def _show(results: Sequence[dict[str, object]]) -> None:
+    table = Table(*_SHOWN.values(), title="Lexical baseline, test side", box=box.SIMPLE)
+    for result in results:
+        values = (result[name] for name in _SHOWN)
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))
+    Console(width=120).print(table)
+
+
+def _rounded(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
