@@ -7,7 +7,6 @@ would let a classifier recognise the item instead of the failure.
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Self
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
@@ -37,7 +36,7 @@ class SplitSettings(Settings):
     """Share of the groups that only a report may see."""
 
     @model_validator(mode="after")
-    def _leaves_a_training_side(self) -> Self:
+    def _leaves_a_training_side(self) -> "SplitSettings":
         held_out = self.validation + self.calibration + self.test
         if held_out >= 1:
             raise ValueError(
