@@ -8,7 +8,7 @@ validation side, measured on the test side. A classifier that doesn't beat it ha
     python benchmarks/lexical.py --data DATA --recipe src/nsgauge/train/recipes/msts-pocket.yaml \
         --judge human --out benchmarks/results/lexical-msts.csv
 
-About 30 s on one CPU core for the 4,000 English rows of MSTS.
+About 15 s on one CPU core for 3,040 English rows of MSTS; there, about .92 AUROC on not_grounded.
 """
 
 import argparse
