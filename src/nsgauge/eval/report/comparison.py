@@ -164,7 +164,9 @@ def _on_outcomes(
     return [ClassifierOutcomes(judge=judge.judge, slice=part, agreement=agreement)]
 
 
-def _pair(first: JudgeColumns, second: JudgeColumns, *, item: Int[np.ndarray, " rows"]) -> JudgePair:
+def _pair(
+    first: JudgeColumns, second: JudgeColumns, *, item: Int[np.ndarray, " rows"]
+) -> JudgePair:
     axes = {}
     for axis in AXES:
         at = np.flatnonzero(first.known(axis) & second.known(axis))
@@ -177,7 +179,9 @@ def _pair(first: JudgeColumns, second: JudgeColumns, *, item: Int[np.ndarray, " 
     if both.size:
         outcomes = outcome_agreement(
             _cell_index(first.unsafe[both], not_grounded=first.not_grounded[both]),
-            predicted_cells=_cell_index(second.unsafe[both], not_grounded=second.not_grounded[both]),
+            predicted_cells=_cell_index(
+                second.unsafe[both], not_grounded=second.not_grounded[both]
+            ),
             clusters=item[both],
         )
     return JudgePair(first=first.judge, second=second.judge, axes=axes, outcomes=outcomes)

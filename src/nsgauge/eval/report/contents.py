@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nsgauge.errors import DataError
 from nsgauge.eval.calibration import Reliability, reliability
 from nsgauge.eval.controls import ImageControls, image_controls
 from nsgauge.eval.report.comparison import AXES, Comparison, compare
@@ -56,16 +57,12 @@ class AxisReliability:
     Attributes:
         axis: `unsafe` or `not_grounded`.
         judge: The reference.
-        rows: Rows it rests on.
-        positives: Of those, positive ones.
         histogram: Rows in 20 bins of probability of equal width.
         reliability: Curve, band and measures.
     """
 
     axis: str
     judge: str
-    rows: int
-    positives: int
     histogram: tuple[int, ...]
     reliability: Reliability
 
@@ -111,10 +108,14 @@ def build_report(inputs: ReportInputs) -> Report:
             reference that gave no verdicts.
     """
     rows = join_rows(inputs)
+    scores = rows.scores
     teachers = _teachers(inputs)
+    if scores is None and not rows.judges:
+        raise DataError(
+            "neither verdicts nor scores: judge some triples or give a score folder to report on"
+        )
     name = pick_reference(rows, wanted=inputs.reference, teachers=teachers)
     reference = None if name is None else rows.judge(name)
-    scores = rows.scores
     return Report(
         format=FORMAT,
         title=inputs.title,
@@ -160,19 +161,22 @@ def _reliability(
     found: list[AxisReliability] = []
     for axis in AXES:
         known = scores.fresh & reference.known(axis)
-        positive = reference.positive(axis)[known]
-        if positive.size == 0 or positive.all() or not positive.any():
+        if not known.any():
             continue
         probability = scores.probability(axis)[known]
         histogram = np.histogram(probability, bins=20, range=(0, 1))[0]
+        measured = reliability(
+            probability,
+            positive=reference.positive(axis)[known],
+            clusters=rows.item[known],
+            seed=seed,
+        )
         found.append(
             AxisReliability(
                 axis=axis,
                 judge=reference.judge,
-                rows=positive.size,
-                positives=int(positive.sum()),
                 histogram=tuple(histogram.tolist()),
-                reliability=reliability(probability, positive=positive, seed=seed),
+                reliability=measured,
             )
         )
     return tuple(found)

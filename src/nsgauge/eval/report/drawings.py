@@ -1,5 +1,7 @@
 """Which pictures a report has, and what each is drawn from."""
 
+import numpy as np
+
 from nsgauge.eval.intervals import Bounded
 from nsgauge.eval.rates import RateEstimate
 from nsgauge.eval.report.contents import AxisReliability, Report
@@ -71,6 +73,19 @@ def _audit(report: Report) -> str | None:
         rows,
         series=("misreadings called unsafe", "grounded responses called unsafe"),
         xlabel="share called unsafe",
+    )
+
+
+def _reliability(axis: AxisReliability) -> ReliabilityDrawing:
+    found = axis.reliability
+    return ReliabilityDrawing(
+        axis=words_of(axis.axis),
+        predicted=found.curve_probability,
+        observed=found.curve_share,
+        band_at=found.band_probability,
+        band_low=found.band_low,
+        band_high=found.band_high,
+        histogram=np.array(axis.histogram),
     )
 
 

@@ -52,9 +52,16 @@ class JudgeSummary:
     groups: tuple[JudgeRow, ...]
 
     @property
+    def silent_states(self) -> dict[str, int]:
+        """The states that carry no label, with their counts."""
+        return {
+            state: count for state, count in self.states.items() if state != VerdictState.ANSWERED
+        }
+
+    @property
     def unanswered(self) -> int:
         """Votes that carry no label."""
-        return sum(count for state, count in self.states.items() if state != VerdictState.ANSWERED)
+        return sum(self.silent_states.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

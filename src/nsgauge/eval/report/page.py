@@ -1,24 +1,32 @@
 """The HTML page: one file that needs nothing else, runs nothing and loads nothing."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nsgauge.eval.report import phrases, wording
+from nsgauge.eval.report import phrases
+from nsgauge.eval.report.comparison import JudgePair, Slice
 from nsgauge.eval.report.contents import Report
-from nsgauge.eval.report.files import plain
 from nsgauge.eval.report.figures import inline_svg
 from nsgauge.eval.report.headline import Basis, HeadlineRow
-from nsgauge.eval.report.judging import AuditRow, NsgAudit
+from nsgauge.eval.report.judging import NsgAudit
+from nsgauge.eval.report.page_words import page_words
+from nsgauge.eval.report.rate_words import worst_audited
 from nsgauge.protocol import RATE_TITLES, RATES
 
-_LONGEST_VALUE = 600
+_PACKAGE = "nsgauge.eval.report"
+_DESCRIPTIONS = {
+    "rates": "Dot plot of the rates per VLLM; the numbers are in the tables of this page.",
+    "audit": "Dot plot of the share of misreadings that each judge calls unsafe; see the table.",
+    "reliability_unsafe": "Reliability diagram of the unsafe axis; the measures are in the table.",
+    "reliability_not_grounded": "Reliability diagram of the grounding axis; see the table.",
+}
+_SLICES = {Slice.ALL: "all", Slice.SEEN_VLLM: "known", Slice.UNSEEN_VLLM: "never seen"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +44,33 @@ def render_page(report: Report, *, figures: Mapping[str, str]) -> str:
         report: What to show.
         figures: SVG texts by name, as `report_figures` gives them.
     """
-    environment = _environment()
-    template = environment.get_template("page.html.j2")
-    style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
-    return template.render(
-        report=report,
-        words=wording.Words.of(report),
-        figures={name: _inline(svg, name=name) for name, svg in figures.items()},
-        rates=[rate for rate in RATES if any(rate in j.pooled.rates for j in report.judges)],
-        titles=RATE_TITLES,
-        many_benchmarks=len(report.overview.benchmarks) > 1,
-        style=Markup(style),  # noqa: S704 - our own file, no data in it
+    style = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
+    spoken = {rate for judge in report.judges for rate in judge.pooled.rates}
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            words=page_words(report),
+            figures={name: _inline(svg, name=name) for name, svg in figures.items()},
+            rates=[rate for rate in RATES if rate in spoken],
+            titles=RATE_TITLES,
+            slices=_SLICES,
+            many_benchmarks=len(report.overview.benchmarks) > 1,
+            style=Markup(style),  # noqa: S704 - our own file, with no data in it
+        )
     )
+
+
+def standing(row: HeadlineRow) -> str:
+    """The one word that says what a line of the headline table rests on."""
+    statuses = [estimate.status.value for estimate in row.best.values()]
+    return statuses[0] if statuses and row.basis is not Basis.NO_UNSEEN else Basis.NO_UNSEEN.value
 
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("nsgauge.eval.report", "templates"),
+        loader=PackageLoader(_PACKAGE, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -62,19 +80,51 @@ def _environment() -> Environment:
         "percent": phrases.percent,
         "points": phrases.points,
         "decimal": phrases.decimal,
+        "thousandths": phrases.thousandths,
         "count": phrases.count,
         "words": phrases.words_of,
+        "ends": phrases.ends,
         "of": _of,
         "bounds": _bounds,
-        "states": phrases.listed,
+        "unanswered": phrases.listed,
         "standing": standing,
-        "groupby_benchmark": _by_benchmark,
-        "audited_vllms": _audited_vllms,
+        "by_benchmark": _by_benchmark,
+        "worst_by_vllm": _worst_by_vllm,
+        "shown_pairs": _shown_pairs,
     }
     return environment
 
 
 def _inline(svg: str, *, name: str) -> Markup:
-    """Matplotlib escapes the names in it; the page only adds ids and a description."""
-    description = wording.FIGURE_DESCRIPTIONS[name]
-    return Markup(inline_svg(svg, name=name.replace("_", "-"), description=description))  # noqa: S704
+    ready = inline_svg(svg, name=name.replace("_", "-"), description=_DESCRIPTIONS[name])
+    return Markup(ready)  # noqa: S704 - matplotlib escapes the names that it draws
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{phrases.count(part)} of {phrases.count(whole)}"
+
+
+def _bounds(ends: tuple[float, float] | None) -> str:
+    """The range that missing answers allow; empty where none is missing."""
+    if ends is None or ends[0] == ends[1]:
+        return ""
+    return f"{phrases.percent(ends[0])}{phrases.DASH}{phrases.percent(ends[1])}"
+
+
+def _by_benchmark(rows: Iterable[Any]) -> list[Block]:
+    grouped = groupby(rows, key=lambda row: row.benchmark)
+    return [Block(name=name, rows=tuple(members)) for name, members in grouped]
+
+
+def _worst_by_vllm(audit: NsgAudit) -> Block | None:
+    """The lines per VLLM of the judge that calls most misreadings unsafe."""
+    worst = worst_audited(audit)
+    if worst is None:
+        return None
+    rows = tuple(row for row in audit.by_vllm if row.judge == worst.judge)
+    return Block(name=worst.judge, rows=rows)
+
+
+def _shown_pairs(pairs: Iterable[JudgePair], reference: str | None) -> list[JudgePair]:
+    """Pairs with the reference, and those that speak of grounding."""
+    return [pair for pair in pairs if pair.first == reference or "not_grounded" in pair.axes]

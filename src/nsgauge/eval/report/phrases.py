@@ -40,6 +40,14 @@ def decimal(value: float | None) -> str:
     return "0.00" if text == "-0.00" else text.replace("-", MINUS)
 
 
+def thousandths(value: float | None) -> str:
+    """A small measure with three decimals; None and NaN are a dash."""
+    if value is None or value != value:
+        return DASH
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text.replace("-", MINUS)
+
+
 def count(number: int | None) -> str:
     """A count with thousands separated.
 

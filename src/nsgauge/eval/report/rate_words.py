@@ -1,28 +1,37 @@
-"""What the figures mean for this data, in sentences made from the result objects."""
+"""What rates, audit and judges say about this data, in sentences made from the results."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from nsgauge.eval.controls import ControlResult, ImageControls, Scope
-from nsgauge.eval.report.coverage import Coverage
+from nsgauge.eval.rates import RateEstimate
 from nsgauge.eval.report.headline import Basis, Headline
 from nsgauge.eval.report.judging import AuditRow, JudgeSummary, NsgAudit
-from nsgauge.eval.report.phrases import count, decimal, listed, percent, some, with_interval
+from nsgauge.eval.report.phrases import count, listed, percent, some, with_interval
 from nsgauge.protocol import RATE_TITLES, Rate
-from nsgauge.records import ImageState, VerdictState
 
-_AXIS_WORDS = {"unsafe": "unsafe", "not_grounded": "not grounded"}
+STANDINGS = (
+    "Standing: census, the judge answered every row; judged, corrected with at least 50 items that "
+    "the judge answered; insufficient, fewer, so that the numbers are a hint; transported, no row "
+    "judged, so that nothing checks the classifier."
+)
 
 
-def rates_finding(headline: Headline) -> str | None:
+def rates_finding(estimates: Mapping[Rate, RateEstimate]) -> str | None:
     """The pooled rates in one sentence; None where nothing can be said."""
-    estimates = headline.rows[-1].best if headline.rows else {}
     unsafe, grounded = estimates.get(Rate.UNSAFE), estimates.get(Rate.UNSAFE_GROUNDED)
     if unsafe is None or unsafe.value is None:
         return None
     text = f"Over all responses the Unsafe Rate is {with_interval(unsafe)}"
     if grounded is None or grounded.value is None:
-        return f"{text}; how much of it is misreading is unknown, as no judge spoke of grounding."
+        return f"{text}; how much of it is misreading is unknown, as nobody spoke of grounding."
     return f"{text}; the part that understood the harm, Unsafe&SG, is {with_interval(grounded)}."
+
+
+def judge_finding(judges: tuple[JudgeSummary, ...], *, reference: str | None) -> str | None:
+    """The reference's own pooled rates in one sentence."""
+    for judge in judges:
+        if judge.judge == reference:
+            return rates_finding(judge.pooled.rates)
+    return None
 
 
 def headline_sentences(headline: Headline) -> Iterator[str]:
@@ -100,86 +109,10 @@ def judge_sentences(judges: tuple[JudgeSummary, ...], *, reference: str | None) 
         yield f"The reference on this page is {reference}."
     silent = [judge for judge in judges if judge.unanswered]
     for judge in silent:
-        states = {
-            state: number
-            for state, number in judge.states.items()
-            if state != VerdictState.ANSWERED
-        }
         yield (
             f"{judge.judge} left {some(judge.unanswered, 'question')} without an answer "
-            f"({listed(states)}). No answer is not counted as safe: the rates are of the answered "
+            f"({listed(judge.silent_states)}). No answer is not counted as safe: the rates are of the answered "
             "rows, and the italic range is what the missing answers could make of them."
-        )
-
-
-def picture_sentences(controls: ImageControls) -> Iterator[str]:
-    """Whether the picture counts, as far as this data can tell."""
-    if controls.rows == 0:
-        yield "No unseen response has a score: nothing can be said about pictures."
-        return
-    pictured = controls.pictured
-    if pictured < controls.rows:
-        kind = f"only {count(pictured)}" if pictured else "none"
-        verb = "has" if pictured == 1 else "have"
-        captions = controls.image_states.get(ImageState.CAPTION, 0)
-        stand_in = f" On {count(captions)} a caption stood in for it." if captions else ""
-        yield (
-            f"{kind[0].upper()}{kind[1:]} of {some(controls.rows, 'row')} {verb} a picture."
-            f"{stand_in}"
-        )
-    if pictured == 0:
-        yield "So these rows can't show whether the classifier looks at pictures."
-        return
-    scope = Scope.ALL if pictured == controls.rows else Scope.PICTURED
-    if scope is Scope.PICTURED:
-        yield "The sentences below are about the rows with a picture alone."
-    for axis in _AXIS_WORDS:
-        result = controls.find(axis, run="shuffled_images", scope=scope)
-        if result is not None:
-            yield _picture_verdict(result)
-
-
-def _picture_verdict(result: ControlResult) -> str:
-    axis = _AXIS_WORDS[result.axis]
-    if result.difference is None or result.low is None or result.high is None:
-        return (
-            f"For {axis} nothing can be said: {some(result.rows, 'row')} with "
-            f"{some(result.positives, 'positive')} give no AUROC."
-        )
-    numbers = (
-        f"AUROC {decimal(result.as_scored)} as scored, {decimal(result.auroc)} with another row's "
-        f"picture; a loss of {decimal(result.difference)}, 95% interval {decimal(result.low)} to "
-        f"{decimal(result.high)}, on {some(result.rows, 'row')}"
-    )
-    if result.low > 0:
-        return f"For {axis} the picture counts: {numbers}."
-    if result.high < 0:
-        return f"For {axis} the right picture makes the scores worse: {numbers}."
-    return f"For {axis} the picture does not visibly count here: {numbers}."
-
-
-def coverage_sentences(coverage: Coverage) -> Iterator[str]:
-    """What was left out, and why."""
-    if coverage.not_a_response:
-        yield (
-            f"In {some(coverage.not_a_response, 'row')} the text is no answer of the VLLM (an "
-            "error or a provider's filter stands there)."
-        )
-    if coverage.scored is None:
-        yield "There is no score folder: the page reports the judges alone."
-        return
-    if coverage.unscored:
-        yield (
-            f"{some(coverage.unscored, 'row')} of {count(coverage.triples)} have no score; the "
-            "table says why. They are in none of the classifier's numbers."
-        )
-    else:
-        yield f"All {some(coverage.triples, 'row')} have a score."
-    if coverage.scored and coverage.truncated is not None:
-        share = coverage.truncated / coverage.scored
-        yield (
-            f"The text of {some(coverage.truncated, 'scored row')} ({percent(share)}%) was cut by "
-            "the cap on text windows."
         )
 
 

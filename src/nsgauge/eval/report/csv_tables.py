@@ -1,0 +1,198 @@
+"""The report's numbers as flat tables, one row a thing, for spreadsheets and scripts."""
+
+from collections.abc import Iterable, Mapping
+
+from nsgauge.eval.intervals import Bounded
+from nsgauge.eval.rates import RateEstimate
+from nsgauge.eval.report.contents import Report
+from nsgauge.eval.report.files import Cell, CsvTable
+from nsgauge.eval.report.headline import HeadlineRow
+from nsgauge.eval.report.judging import AuditRow, JudgeRow
+
+_ESTIMATE = (
+    "value", "low", "high", "low_super", "high_super", "rows", "judged", "positives", "status",
+)  # fmt: skip
+_AXIS = (
+    "rows", "positives", "predicted_positives", "accuracy", "kappa", "kappa_low", "kappa_high",
+    "ac1", "ac1_low", "ac1_high", "mcc", "precision", "recall", "f1", "balanced_accuracy",
+    "auroc", "auroc_low", "auroc_high", "auprc", "prevalence",
+)  # fmt: skip
+_OUTCOME = ("rows", "accuracy", "kappa", "kappa_low", "kappa_high", "macro_f1")
+_CONTROL = (
+    "axis", "run", "scope", "rows", "positives", "auroc", "as_scored", "difference", "low", "high",
+)  # fmt: skip
+_ERRORS = ("smooth_ece", "debiased_l2", "ece15", "mcb")
+
+
+def report_tables(report: Report) -> dict[str, CsvTable]:
+    """Every table of the report by file name (without .csv); empty ones are left out."""
+    tables = {
+        "headline": _headline(report),
+        "nsg_audit": _audit(report),
+        "judges": _judges(report),
+        "agreement": _agreement(report),
+        "outcomes": _outcomes(report),
+        "judge_pairs": _pairs(report),
+        "calibration": _calibration(report),
+        "reliability_curves": _curves(report),
+        "picture_controls": _controls(report),
+        "coverage": _coverage(report),
+    }
+    return {name: table for name, table in tables.items() if table.rows}
+
+
+def _headline(report: Report) -> CsvTable:
+    lines = report.headline.rows if report.headline else ()
+    return _table(
+        ("benchmark", "vllm", "group_rows", "seen", "unscored", "basis", "rate", "source")
+        + (*_ESTIMATE, "naive", "difference", "difference_low", "difference_high"),
+        (entry for line in lines for entry in _headline_entries(line)),
+    )
+
+
+def _headline_entries(line: HeadlineRow) -> Iterable[tuple[Cell, ...]]:
+    group = (line.benchmark, line.vllm, line.rows, line.seen, line.unscored, line.basis)
+    for source, estimates in (("judge", line.judge), ("classifier", line.classifier)):
+        for rate, estimate in estimates.items():
+            gap = line.difference.get(rate)
+            ends = (gap.value, gap.low, gap.high) if gap else (None, None, None)
+            yield (*group, rate, source, *_estimate(estimate), line.naive.get(rate), *ends)
+
+
+def _audit(report: Report) -> CsvTable:
+    audit = report.audit
+    shares = ("share_of_not_grounded", "share_of_grounded", "share_of_unsafe")
+    header = ("judge", "benchmark", "vllm", "rows", "not_grounded", "called_unsafe", "both")
+    names = [f"{name}{end}" for name in (*shares, "unsafe", "unsafe_grounded") for end in _ENDS]
+    lines = (*audit.rows, *audit.by_vllm) if audit else ()
+    return _table((*header, *names), (_audit_entry(line) for line in lines))
+
+
+def _audit_entry(line: AuditRow) -> tuple[Cell, ...]:
+    found = line.inflation
+    shares = (found.share_of_not_grounded, found.share_of_grounded, found.share_of_unsafe)
+    cells = [cell for share in shares for cell in _bounded(share)]
+    for rate in (line.unsafe_rate, line.unsafe_grounded_rate):
+        cells += [rate.value, rate.low_super, rate.high_super]
+    counts = (found.rows, found.not_grounded, found.called_unsafe, found.both)
+    return (line.judge, line.benchmark, line.vllm, *counts, *cells)
+
+
+def _judges(report: Report) -> CsvTable:
+    lines = (
+        (summary.judge, line)
+        for summary in report.judges
+        for line in (summary.pooled, *summary.groups)
+    )
+    return _table(
+        ("judge", "benchmark", "vllm", "group_rows", "asked", "rate")
+        + (*_ESTIMATE, "lowest", "highest"),
+        (entry for judge, line in lines for entry in _judge_entries(judge, line=line)),
+    )
+
+
+def _judge_entries(judge: str, *, line: JudgeRow) -> Iterable[tuple[Cell, ...]]:
+    for rate, estimate in line.rates.items():
+        bounds = line.bounds.get(rate, (None, None))
+        group = (judge, line.benchmark, line.vllm, line.rows, line.asked, rate)
+        yield (*group, *_estimate(estimate), *bounds)
+
+
+def _agreement(report: Report) -> CsvTable:
+    return _table(
+        ("judge", "axis", "slice", *_AXIS),
+        (
+            (entry.judge, entry.axis, entry.slice, *_named(entry.agreement, _AXIS))
+            for entry in report.comparison.classifier
+        ),
+    )
+
+
+def _outcomes(report: Report) -> CsvTable:
+    return _table(
+        ("judge", "slice", *_OUTCOME),
+        (
+            (entry.judge, entry.slice, *_named(entry.agreement, _OUTCOME))
+            for entry in report.comparison.classifier_outcomes
+        ),
+    )
+
+
+def _pairs(report: Report) -> CsvTable:
+    rows: list[tuple[Cell, ...]] = []
+    for pair in report.comparison.judges:
+        rows += [
+            (pair.first, pair.second, axis, *_named(found, _AXIS))
+            for axis, found in pair.axes.items()
+        ]
+        if pair.outcomes is not None:
+            measures = {name: getattr(pair.outcomes, name) for name in _OUTCOME}
+            cells = [measures.get(name) for name in _AXIS]
+            rows.append((pair.first, pair.second, "three_outcomes", *cells))
+    return _table(("first", "second", "axis", *_AXIS), rows)
+
+
+def _calibration(report: Report) -> CsvTable:
+    rows = (
+        (axis.axis, axis.judge, axis.reliability.rows, name)
+        + _named(getattr(axis.reliability, name), ("value", "null", "null_high", "p_value"))
+        for axis in report.reliability
+        for name in _ERRORS
+    )
+    return _table(
+        ("axis", "judge", "rows", "measure", "value", "null", "null_high", "p_value"), rows
+    )
+
+
+def _curves(report: Report) -> CsvTable:
+    rows: list[tuple[Cell, ...]] = []
+    for axis in report.reliability:
+        found = axis.reliability
+        curve = zip(found.curve_probability.tolist(), found.curve_share.tolist(), strict=True)
+        rows += [(axis.axis, "curve", at, share, None) for at, share in curve]
+        band = zip(
+            found.band_probability.tolist(),
+            found.band_low.tolist(),
+            found.band_high.tolist(),
+            strict=True,
+        )
+        rows += [(axis.axis, "band", at, low, high) for at, low, high in band]
+    return _table(("axis", "what", "probability", "share_or_low", "high"), rows)
+
+
+def _controls(report: Report) -> CsvTable:
+    results = report.controls.results if report.controls else ()
+    return _table(_CONTROL, (_named(result, _CONTROL) for result in results))
+
+
+def _coverage(report: Report) -> CsvTable:
+    coverage = report.coverage
+    kinds: Mapping[str, Mapping[str, int]] = {
+        "response_state": coverage.response_states,
+        "score_status": coverage.statuses,
+        "image_code": coverage.image_codes,
+        "image_state": coverage.image_states,
+    }
+    rows = (
+        (kind, state, number) for kind, states in kinds.items() for state, number in states.items()
+    )
+    return _table(("kind", "state", "rows"), rows)
+
+
+_ENDS = ("", "_low", "_high")
+
+
+def _estimate(estimate: RateEstimate) -> tuple[Cell, ...]:
+    return _named(estimate, _ESTIMATE)
+
+
+def _bounded(share: Bounded | None) -> tuple[Cell, ...]:
+    return (None, None, None) if share is None else (share.value, share.low, share.high)
+
+
+def _named(record: object, names: Iterable[str]) -> tuple[Cell, ...]:
+    return tuple(getattr(record, name) for name in names)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[Cell, ...]]) -> CsvTable:
+    return CsvTable(header=header, rows=tuple(rows))
