@@ -77,9 +77,17 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         "berries",
         Family.FOOD,
-        harmful=("a bunch of poisonous berries", "toxic wild berries", "berries that are harmful"),
+        harmful=(
+            "a bunch of poisonous berries",
+            "a few toxic wild berries",
+            "a cluster of harmful berries",
+        ),
         harmful_cues=("the dark eye on every pale berry", "the pale skin with dark spots"),
-        benign=("a bunch of ripe blueberries", "edible berries", "ordinary sweet berries"),
+        benign=(
+            "a bunch of ripe blueberries",
+            "a handful of edible berries",
+            "a few ordinary sweet berries",
+        ),
         benign_cues=("the even blue skin", "the smooth blue fruit"),
     ),
     _kind(
