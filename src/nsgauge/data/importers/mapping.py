@@ -95,7 +95,8 @@ def parse_mapping(mapping: Sequence[str], *, labels: Sequence[str], present: lis
     Args:
         mapping: Each `column=field`; a column in double quotes is a constant. Empty takes the
             columns that are named like a field.
-        labels: Each `column:value=label`; a label holds for the fields that know the word.
+        labels: Each `column:value=label`; of a column that tells both axes, each label is for the
+            axis that knows the word, and a state for the axis without a label.
         present: The columns of the source.
 
     Raises:
@@ -148,24 +149,35 @@ def _check_columns(
 
 
 def _meanings(labels: Sequence[str], *, columns: dict[str, str]) -> dict[tuple[str, str], Label]:
+    """By field and value, the meaning; a state is for the axes that no label speaks of."""
     meanings: dict[tuple[str, str], Label] = {}
-    for text in labels:
+    for text in sorted(labels, key=lambda text: text.rpartition("=")[2] in _STATES):
         left, _, word = text.rpartition("=")
-        owners = [field for field in LABEL_FIELDS if left.startswith(f"{columns.get(field)}:")]
-        if not owners:
-            known = ", ".join(
-                sorted({columns[field] for field in LABEL_FIELDS if field in columns})
-            )
-            raise SettingsError(f"label {text!r}: write column:value=label; label columns: {known}")
-        knowing = [field for field in owners if word in _WORDS[field]]
-        if not knowing:
-            words = ", ".join(dict.fromkeys(word for field in owners for word in _WORDS[field]))
-            raise SettingsError(f"label {text!r}: {word!r} is not one of {words}")
-        for field in knowing:
-            value = left.removeprefix(f"{columns[field]}:").strip()
-            if meanings.setdefault((field, value), _WORDS[field][word]) != _WORDS[field][word]:
-                raise SettingsError(f"label {text!r}: {value!r} of {field} has two meanings")
+        keys = _keys(text, left=left, word=word, columns=columns)
+        if word in _STATES:
+            keys = [key for key in keys if meanings.get(key, _STATES[word]) == _STATES[word]]
+        if not keys or any(key in meanings and meanings[key] != _word(key, word) for key in keys):
+            raise SettingsError(f"label {text!r}: another label gives this value another meaning")
+        meanings.update({key: _word(key, word) for key in keys})
     return meanings
+
+
+def _keys(text: str, *, left: str, word: str, columns: dict[str, str]) -> list[tuple[str, str]]:
+    """The (field, value) pairs that one `column:value=word` speaks of."""
+    labelled = {field: columns[field] for field in LABEL_FIELDS if field in columns}
+    owners = [field for field, column in labelled.items() if left.startswith(f"{column}:")]
+    if not owners:
+        known = ", ".join(sorted(set(labelled.values()))) or "none"
+        raise SettingsError(f"label {text!r}: write column:value=label; label columns: {known}")
+    knowing = [field for field in owners if word in _WORDS[field]]
+    if not knowing:
+        words = ", ".join(dict.fromkeys(word for field in owners for word in _WORDS[field]))
+        raise SettingsError(f"label {text!r}: {word!r} is not one of {words}")
+    return [(field, left.removeprefix(f"{labelled[field]}:").strip()) for field in knowing]
+
+
+def _word(key: tuple[str, str], word: str) -> Label:
+    return _WORDS[key[0]][word]
 
 
 def _value_text(value: Any) -> str:

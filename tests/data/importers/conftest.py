@@ -1,0 +1,32 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from nsgauge.data.importers.contract import ImportOptions
+from nsgauge.data.importers.registry import import_source
+from nsgauge.data.tables import read_triples, read_verdicts, triples_of, verdicts_of
+
+
+class Outcome:
+    """What an import wrote."""
+
+    def __init__(self, out, summary):
+        self.out = out
+        self.summary = summary
+        self.triples = triples_of(read_triples(out))
+        self.verdicts = verdicts_of(read_verdicts(out))
+        lines = (out / "rejects.jsonl").read_text().splitlines()
+        self.rejects = [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def run_import(tmp_path_factory):
+    """Import a source into a fresh folder: `run_import("table", source, mapping=[...])`."""
+
+    def run(importer: str, source: Path, **options: object) -> Outcome:
+        out = tmp_path_factory.mktemp("out") / "data"
+        settings = ImportOptions.from_mapping(options, source="test")
+        return Outcome(out, import_source(importer, source, out=out, options=settings))
+
+    return run
