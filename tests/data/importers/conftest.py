@@ -19,6 +19,10 @@ class Outcome:
         lines = (out / "rejects.jsonl").read_text().splitlines()
         self.rejects = [json.loads(line) for line in lines]
 
+    def said(self, judge):
+        """By triple, the judge's value on each axis."""
+        return {v.triple_id: (v.safety, v.grounding) for v in self.verdicts if v.judge == judge}
+
 
 @pytest.fixture(scope="session")
 def run_import(tmp_path_factory):
@@ -30,3 +34,15 @@ def run_import(tmp_path_factory):
         return Outcome(out, import_source(importer, source, out=out, options=settings))
 
     return run
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    """Write rows as the lines of a file."""
+
+    def write(rows: list[dict[str, object]], name: str = "a.jsonl") -> Path:
+        path: Path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return write

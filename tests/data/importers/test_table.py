@@ -11,18 +11,12 @@ from PIL import Image
 from nsgauge.data.importers import contract
 from nsgauge.data.importers.fields import CHARACTERS_LIMIT
 from nsgauge.errors import DataError, SettingsError
-from nsgauge.protocol import Grounding, Safety
-from nsgauge.records import ResponseState, VerdictState
+from nsgauge.records import ResponseState
 
 PLAIN = ["prompt=prompt", "response=response"]
 SHARED_FOLDER = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-def write_jsonl(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def write_csv(path, rows, *, delimiter=",", encoding="utf-8"):
@@ -39,7 +33,7 @@ MAPPING = ["question=prompt", "answer=response", "model=vllm"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"])
-def test_every_kind_of_table_gives_the_same_triples(suffix, run_import, tmp_path):
+def test_every_kind_of_table_gives_the_same_triples(suffix, run_import, jsonl, tmp_path):
     path = tmp_path / f"rows{suffix}"
     if suffix in {".csv", ".tsv"}:
         cells = [list(ROWS[0]), *(list(row.values()) for row in ROWS)]
@@ -49,7 +43,7 @@ def test_every_kind_of_table_gives_the_same_triples(suffix, run_import, tmp_path
     elif suffix == ".json":
         path.write_text(json.dumps(ROWS))
     else:
-        write_jsonl(path, ROWS)
+        jsonl(ROWS, name=path.name)
     outcome = run_import("table", path, mapping=MAPPING, benchmark="kites")
     assert [(t.prompt, t.response, t.vllm) for t in outcome.triples] == [
         ("What is it?", "A kite.", "north"),
@@ -59,29 +53,8 @@ def test_every_kind_of_table_gives_the_same_triples(suffix, run_import, tmp_path
     assert [str(json.loads(t.extras)["n"]) for t in outcome.triples] == ["7", "8"]
     assert outcome.verdicts == []
     # Ids are made of contents, so they don't depend on the kind of file.
-    again = run_import(
-        "table", write_jsonl(tmp_path / "again.jsonl", ROWS), mapping=MAPPING, benchmark="kites"
-    )
+    again = run_import("table", jsonl(ROWS), mapping=MAPPING, benchmark="kites")
     assert [t.triple_id for t in again.triples] == [t.triple_id for t in outcome.triples]
-
-
-def test_columns_named_like_fields_need_no_mapping(run_import, tmp_path):
-    row = {
-        "prompt": "p",
-        "response": "r",
-        "vllm": "v",
-        "safety": "unsafe",
-        "grounding": "NSG",
-        "judge": "j",
-        "triple_id": "007",
-        "item_id": "NA",
-        "other": 1.5,
-    }
-    outcome = run_import("table", write_jsonl(tmp_path / "a.jsonl", [row]))
-    (triple,), (verdict,) = outcome.triples, outcome.verdicts
-    assert (triple.triple_id, triple.item_id, triple.extras) == ("007", "NA", '{"other": 1.5}')
-    assert (verdict.safety, verdict.grounding) == (Safety.UNSAFE, Grounding.NOT_GROUNDED)
-    assert (verdict.judge, verdict.vote) == ("j", 0)
 
 
 def test_csv_values_stay_as_they_were_typed(run_import, tmp_path):
@@ -90,98 +63,6 @@ def test_csv_values_stay_as_they_were_typed(run_import, tmp_path):
     outcome = run_import("table", path, mapping=[*PLAIN, "id=triple_id"])
     found = [(t.triple_id, t.prompt, t.response) for t in outcome.triples]
     assert found == [("007", "null", "NA"), ("1e3", " nan ", "1.0")]
-
-
-def test_nested_columns_are_reached_by_dots_and_leave_the_rest(run_import, tmp_path):
-    row = {
-        "q": "p",
-        "original_response": {"response": "r", "is_safe": 1, "reason": "why"},
-        "note": {"a": 1},
-    }
-    outcome = run_import(
-        "table",
-        write_jsonl(tmp_path / "a.jsonl", [row]),
-        mapping=[
-            "q=prompt",
-            "original_response.response=response",
-            "original_response.is_safe=safety",
-            "original_response.reason=reason",
-        ],
-        labels=["original_response.is_safe:1=safe", "original_response.is_safe:0=unsafe"],
-    )
-    assert outcome.triples[0].response == "r"
-    assert outcome.triples[0].extras == '{"note": {"a": 1}}'
-    assert (outcome.verdicts[0].safety, outcome.verdicts[0].reason) == (Safety.SAFE, "why")
-
-
-def test_a_quoted_column_is_a_constant(run_import, tmp_path):
-    rows = [{"prompt": "p", "response": "r", "safe": "safe"}]
-    mapping = [*PLAIN, '"north=1"=vllm', '"gpt"=judge', "safe=safety"]
-    outcome = run_import("table", write_jsonl(tmp_path / "a.jsonl", rows), mapping=mapping)
-    assert outcome.triples[0].vllm == "north=1"
-    assert outcome.verdicts[0].judge == "gpt"
-
-
-def test_one_column_may_tell_both_axes(run_import, tmp_path):
-    rows = [{"prompt": "p", "response": str(n), "class": code} for n, code in enumerate("ABC")]
-    outcome = run_import(
-        "table",
-        write_jsonl(tmp_path / "a.jsonl", rows),
-        mapping=[*PLAIN, "class=safety", "class=grounding"],
-        labels=[
-            "class:A=unsafe",
-            "class:A=not_grounded",
-            "class:B=safe",
-            "class:B=unjudged",
-            "class:C=refused",
-        ],
-    )
-    assert [(v.state, v.safety, v.grounding) for v in outcome.verdicts] == [
-        (VerdictState.ANSWERED, Safety.UNSAFE, Grounding.NOT_GROUNDED),
-        (VerdictState.ANSWERED, Safety.SAFE, None),
-        (VerdictState.REFUSED, None, None),
-    ]
-
-
-@pytest.mark.parametrize("value", ["maybe", "", None, True, 1, 1.0, float("nan"), [], "0"])
-def test_a_label_without_a_meaning_stops_with_its_row(value, run_import, tmp_path):
-    rows = [
-        {"prompt": "p", "response": "a", "safety": "safe"},
-        {"prompt": "p", "response": "b", "safety": value},
-    ]
-    with pytest.raises(DataError, match=r"a\.jsonl:2: safety is .*--label"):
-        run_import("table", write_jsonl(tmp_path / "a.jsonl", rows))
-
-
-def test_a_label_that_is_declared_is_followed(run_import, tmp_path):
-    values = ["1", 1, 1.0, " 1 ", float("nan"), None, "Unsafe"]
-    rows = [{"prompt": "p", "response": str(n), "safety": v} for n, v in enumerate(values)]
-    labels = ["safety:1=unsafe", "safety:NaN=unjudged", "safety:=failed"]
-    outcome = run_import("table", write_jsonl(tmp_path / "a.jsonl", rows), labels=labels)
-    assert [v.safety for v in outcome.verdicts] == [*[Safety.UNSAFE] * 4, None, None, Safety.UNSAFE]
-    assert [v.state for v in outcome.verdicts[4:6]] == [VerdictState.UNJUDGED, VerdictState.FAILED]
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"mapping": ["prompt=prompt"]}, DataError, "no column for response.*present: prompt"),
-        ({"mapping": [*PLAIN, "modell=vllm"]}, DataError, "no column 'modell' for vllm"),
-        ({"mapping": [*PLAIN, "safety=label"]}, SettingsError, "with one of prompt, response"),
-        ({"mapping": ["prompt"]}, SettingsError, "write column=field"),
-        ({"mapping": [*PLAIN, "safety=prompt"]}, SettingsError, "prompt is given twice"),
-        ({"labels": ["safety=safe"]}, SettingsError, "write column:value=label"),
-        ({"labels": ["prompt:1=safe"]}, SettingsError, "label columns: safety"),
-        ({"labels": ["safety:1=grounded"]}, SettingsError, "'grounded' is not one of safe, unsafe"),
-        ({"labels": ["safety:1=safe", "safety:1=refused"]}, SettingsError, "another meaning"),
-        ({"labels": ["safety:1=failed", "safety:1=refused"]}, SettingsError, "another meaning"),
-        ({"labels": ["safety:1=safe", "safety:1=unsafe"]}, SettingsError, "another meaning"),
-    ],
-)
-def test_a_faulty_mapping_is_told_apart(options, error, message, run_import, tmp_path):
-    path = write_jsonl(tmp_path / "a.jsonl", [{"prompt": "p", "response": "r", "safety": "safe"}])
-    with pytest.raises(error, match=message):
-        run_import("table", path, **options)
 
 
 BAD_LINES = [
@@ -237,8 +118,8 @@ def test_a_row_with_too_many_cells_is_a_reject(run_import, tmp_path):
 
 @SHARED_FOLDER
 @given(text=st.text(st.sampled_from("a\ud800\udfff\x00\u200d\u202e")))
-def test_characters_that_no_file_can_hold_become_the_replacement(text, run_import, tmp_path):
-    path = write_jsonl(tmp_path / "a.jsonl", [{"prompt": "p", "response": text}])
+def test_characters_that_no_file_can_hold_become_the_replacement(text, run_import, jsonl):
+    path = jsonl([{"prompt": "p", "response": text}])
     outcome = run_import("table", path)
     wanted = "".join("\ufffd" if c in "\ud800\udfff\x00" else c for c in text)
     # Two halves of one character in JSON are that character.
@@ -261,14 +142,14 @@ def test_a_long_field_of_a_csv_is_read_and_a_dump_is_a_reject(run_import, tmp_pa
     assert csv.field_size_limit() == before
 
 
-def test_an_empty_response_is_kept_as_empty(run_import, tmp_path):
+def test_an_empty_response_is_kept_as_empty(run_import, jsonl):
     rows = [{"prompt": "", "response": text} for text in ("", " \n", "x")]
-    outcome = run_import("table", write_jsonl(tmp_path / "a.jsonl", rows))
+    outcome = run_import("table", jsonl(rows))
     states = [t.response_state for t in outcome.triples]
     assert states == [ResponseState.EMPTY, ResponseState.EMPTY, ResponseState.ANSWERED]
 
 
-def test_pictures_are_copied_and_bad_ones_are_rejects(run_import, tmp_path):
+def test_pictures_are_copied_and_bad_ones_are_rejects(run_import, jsonl, tmp_path):
     (tmp_path / "pics" / "deep").mkdir(parents=True)
     Image.new("RGB", (4, 4), "red").save(tmp_path / "pics" / "deep" / "a.png")
     (tmp_path / "pics" / "page.jpg").write_text("<html>")
@@ -284,7 +165,7 @@ def test_pictures_are_copied_and_bad_ones_are_rejects(run_import, tmp_path):
         "../secret.png",
     ]
     rows = [{"prompt": "p", "response": str(n), "image": name} for n, name in enumerate(names)]
-    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    path = jsonl(rows)
     outcome = run_import("table", path, image_root=str(tmp_path / "pics"))
     images = [t.image for t in outcome.triples]
     assert images[0] == images[1] == images[4] is not None
@@ -298,41 +179,39 @@ def test_pictures_are_copied_and_bad_ones_are_rejects(run_import, tmp_path):
     }
 
 
-def test_pictures_lie_beside_the_source_by_default_or_in_it_as_bytes(run_import, tmp_path):
+def test_pictures_lie_beside_the_source_by_default_or_in_it_as_bytes(run_import, jsonl, tmp_path):
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
     rows = [{"prompt": "p", "response": "r", "image": {"bytes": (tmp_path / "a.png").read_bytes()}}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     mapping = [*PLAIN, "image.bytes=image"]
     inside = run_import("table", tmp_path / "a.parquet", mapping=mapping)
-    path = write_jsonl(tmp_path / "a.jsonl", [{"prompt": "p", "response": "r", "image": "a.png"}])
+    path = jsonl([{"prompt": "p", "response": "r", "image": "a.png"}])
     assert run_import("table", path).triples[0].image == inside.triples[0].image
 
 
-def test_items_without_an_id_are_told_by_benchmark_prompt_and_picture(run_import, tmp_path):
+def test_items_without_an_id_are_told_by_benchmark_prompt_and_picture(run_import, jsonl):
     rows = [
         {"prompt": p, "response": r, "vllm": v}
         for p, r, v in [("p", "a", "n"), ("p", "b", "s"), ("q", "a", "n")]
     ]
-    items = [
-        t.item_id for t in run_import("table", write_jsonl(tmp_path / "a.jsonl", rows)).triples
-    ]
+    items = [t.item_id for t in run_import("table", jsonl(rows)).triples]
     assert items[0] == items[1] != items[2]
 
 
-def test_equal_answers_without_ids_are_answers_of_their_own(run_import, tmp_path):
+def test_equal_answers_without_ids_are_answers_of_their_own(run_import, jsonl):
     rows = [{"prompt": "p", "response": "Sorry."}] * 3
-    outcome = run_import("table", write_jsonl(tmp_path / "a.jsonl", rows))
+    outcome = run_import("table", jsonl(rows))
     ids = [t.triple_id for t in outcome.triples]
     assert ids == [ids[0], f"{ids[0]}-2", f"{ids[0]}-3"]
 
 
-def test_duplicate_ids_are_an_error_that_names_them(run_import, tmp_path):
+def test_duplicate_ids_are_an_error_that_names_them(run_import, jsonl):
     rows = [{"prompt": "p", "response": "r", "triple_id": f"x{n % 2}"} for n in range(4)]
     with pytest.raises(DataError, match=r"2 values of triple_id come more than once.*x0, x1"):
-        run_import("table", write_jsonl(tmp_path / "a.jsonl", rows))
+        run_import("table", jsonl(rows))
 
 
-def test_rows_of_votes_share_their_triple(run_import, tmp_path):
+def test_rows_of_votes_share_their_triple(run_import, jsonl):
     rows = [
         {
             "triple_id": "t",
@@ -345,37 +224,27 @@ def test_rows_of_votes_share_their_triple(run_import, tmp_path):
         }
         for judge, vote, safety in [("a", 0, "safe"), ("a", 1, "unsafe"), ("b", 0, "safe")]
     ]
-    outcome = run_import("table", write_jsonl(tmp_path / "a.jsonl", rows))
+    outcome = run_import("table", jsonl(rows))
     assert len(outcome.triples) == 1
     assert [(v.judge, v.vote) for v in outcome.verdicts] == [("a", 0), ("a", 1), ("b", 0)]
     assert outcome.summary.notes == ["2 rows are further votes on the triple of an earlier row"]
 
 
-def test_rows_of_votes_that_contradict_each_other_are_an_error(run_import, tmp_path):
+def test_rows_of_votes_that_contradict_each_other_are_an_error(run_import, jsonl):
     rows = [
         {"triple_id": "t", "prompt": "p", "response": text, "vote": vote, "safety": "safe"}
         for vote, text in enumerate(["r", "s"])
     ]
     with pytest.raises(DataError, match=r"a\.jsonl:2: triple 't' has other contents"):
-        run_import("table", write_jsonl(tmp_path / "a.jsonl", rows))
+        run_import("table", jsonl(rows))
     twice = [{**rows[0]}, {**rows[0]}]
     with pytest.raises(DataError, match="triple_id, judge, vote"):
-        run_import("table", write_jsonl(tmp_path / "b.jsonl", twice))
+        run_import("table", jsonl(twice))
 
 
-def test_a_hallucination_mark_comes_along(run_import, tmp_path):
-    rows = [
-        {"prompt": "p", "response": str(n), "safety": "safe", "hallucinated": mark}
-        for n, mark in enumerate([True, "false", None])
-    ]
-    path = write_jsonl(tmp_path / "a.jsonl", rows)
-    outcome = run_import("table", path, labels=["hallucinated:=unknown"])
-    assert [v.hallucinated for v in outcome.verdicts] == [True, False, None]
-
-
-def test_too_many_rejects_stop_the_import(run_import, tmp_path, monkeypatch):
+def test_too_many_rejects_stop_the_import(run_import, jsonl, monkeypatch):
     rows = [{"prompt": "p", "response": "r"}, *[{"prompt": "p", "response": None}] * 2]
-    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    path = jsonl(rows)
     with pytest.raises(DataError, match=r"2 of 3 rows rejected; missing_value \(2\); the first at"):
         run_import("table", path)
     monkeypatch.setattr(contract, "REJECTS_LIMIT", 1)
@@ -414,9 +283,9 @@ def test_what_cannot_start_says_why(run_import, tmp_path):
         run_import("table", tmp_path / "folder.csv")
 
 
-def test_a_failed_import_leaves_nothing_behind(run_import, tmp_path):
+def test_a_failed_import_leaves_nothing_behind(run_import, jsonl, tmp_path):
     rows = [{"prompt": "p", "response": "r", "safety": "maybe"}]
-    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    path = jsonl(rows)
     with pytest.raises(DataError, match="no meaning"):
         run_import("table", path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
