@@ -77,7 +77,7 @@ def test_the_wanted_reference_wins_then_the_teacher_then_the_fullest_judge(judge
     assert pick_reference(rows, wanted="machine", teachers=("human",)) == "machine"
     assert pick_reference(rows, wanted=None, teachers=("gone", "machine")) == "machine"
     assert pick_reference(rows, wanted=None, teachers=()) == "human"
-    with pytest.raises(DataError, match="'nobody'.*'human', 'machine'"):
+    with pytest.raises(DataError, match=r"'nobody'.*'human', 'machine'"):
         pick_reference(rows, wanted="nobody", teachers=())
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -97,10 +97,10 @@ def compare(rows: Rows, *, reference: str | None) -> Comparison:
     outcomes: list[ClassifierOutcomes] = []
     scores = rows.scores
     if scores is not None:
+        slices = _slices(scores)
         for judge in judges:
-            for part, member in _slices(scores):
-                classifier += _on_axes(judge, part, member, scores=scores, item=rows.item)
-                outcomes += _on_outcomes(judge, part, member, scores=scores, item=rows.item)
+            classifier += _on_axes(judge, slices, scores=scores, item=rows.item)
+            outcomes += _on_outcomes(judge, slices, scores=scores, item=rows.item)
     return Comparison(
         left_out=int((scores.scored & scores.item_seen).sum()) if scores else 0,
         classifier=tuple(classifier),
@@ -120,14 +120,13 @@ def _slices(scores: ScoreColumns) -> list[tuple[Slice, Mask]]:
 
 def _on_axes(
     judge: JudgeColumns,
-    part: Slice,
-    member: Mask,
+    slices: list[tuple[Slice, Mask]],
     *,
     scores: ScoreColumns,
     item: Int[np.ndarray, " rows"],
 ) -> list[ClassifierAgreement]:
     found = []
-    for axis in AXES:
+    for axis, (part, member) in product(AXES, slices):
         at = np.flatnonzero(member & judge.known(axis))
         if at.size == 0:
             continue
@@ -145,23 +144,25 @@ def _on_axes(
 
 def _on_outcomes(
     judge: JudgeColumns,
-    part: Slice,
-    member: Mask,
+    slices: list[tuple[Slice, Mask]],
     *,
     scores: ScoreColumns,
     item: Int[np.ndarray, " rows"],
 ) -> list[ClassifierOutcomes]:
-    at = np.flatnonzero(member & judge.both_known)
-    if at.size == 0:
-        return []
-    agreement = outcome_agreement(
-        _cell_index(judge.unsafe[at], not_grounded=judge.not_grounded[at]),
-        predicted_cells=_cell_index(
-            scores.unsafe_verdict[at], not_grounded=scores.not_grounded_verdict[at]
-        ),
-        clusters=item[at],
-    )
-    return [ClassifierOutcomes(judge=judge.judge, slice=part, agreement=agreement)]
+    found = []
+    for part, member in slices:
+        at = np.flatnonzero(member & judge.both_known)
+        if at.size == 0:
+            continue
+        agreement = outcome_agreement(
+            _cell_index(judge.unsafe[at], not_grounded=judge.not_grounded[at]),
+            predicted_cells=_cell_index(
+                scores.unsafe_verdict[at], not_grounded=scores.not_grounded_verdict[at]
+            ),
+            clusters=item[at],
+        )
+        found.append(ClassifierOutcomes(judge=judge.judge, slice=part, agreement=agreement))
+    return found
 
 
 def _pair(
@@ -188,4 +189,4 @@ def _pair(
 
 
 def _cell_index(unsafe: Mask, *, not_grounded: Mask) -> Int[np.ndarray, " rows"]:
-    return 2 * not_grounded.astype(np.int64) + unsafe
+    return np.asarray(2 * not_grounded.astype(np.int64) + unsafe)

@@ -44,8 +44,21 @@ def report_tables(report: Report) -> dict[str, CsvTable]:
 def _headline(report: Report) -> CsvTable:
     lines = report.headline.rows if report.headline else ()
     return _table(
-        ("benchmark", "vllm", "group_rows", "seen", "unscored", "basis", "rate", "source")
-        + (*_ESTIMATE, "naive", "difference", "difference_low", "difference_high"),
+        (
+            "benchmark",
+            "vllm",
+            "group_rows",
+            "seen",
+            "unscored",
+            "basis",
+            "rate",
+            "source",
+            *_ESTIMATE,
+            "naive",
+            "difference",
+            "difference_low",
+            "difference_high",
+        ),
         (entry for line in lines for entry in _headline_entries(line)),
     )
 
@@ -85,8 +98,17 @@ def _judges(report: Report) -> CsvTable:
         for line in (summary.pooled, *summary.groups)
     )
     return _table(
-        ("judge", "benchmark", "vllm", "group_rows", "asked", "rate")
-        + (*_ESTIMATE, "lowest", "highest"),
+        (
+            "judge",
+            "benchmark",
+            "vllm",
+            "group_rows",
+            "asked",
+            "rate",
+            *_ESTIMATE,
+            "lowest",
+            "highest",
+        ),
         (entry for judge, line in lines for entry in _judge_entries(judge, line=line)),
     )
 
@@ -133,30 +155,24 @@ def _pairs(report: Report) -> CsvTable:
 
 
 def _calibration(report: Report) -> CsvTable:
-    rows = (
-        (axis.axis, axis.judge, axis.reliability.rows, name)
-        + _named(getattr(axis.reliability, name), ("value", "null", "null_high", "p_value"))
-        for axis in report.reliability
-        for name in _ERRORS
-    )
-    return _table(
-        ("axis", "judge", "rows", "measure", "value", "null", "null_high", "p_value"), rows
-    )
+    measures = ("value", "null", "null_high", "p_value")
+    rows: list[tuple[Cell, ...]] = []
+    for axis in report.reliability:
+        found = axis.reliability
+        for name in _ERRORS:
+            cells = _named(getattr(found, name), measures)
+            rows.append((axis.axis, axis.judge, found.rows, name, *cells))
+    return _table(("axis", "judge", "rows", "measure", *measures), rows)
 
 
 def _curves(report: Report) -> CsvTable:
     rows: list[tuple[Cell, ...]] = []
     for axis in report.reliability:
-        found = axis.reliability
-        curve = zip(found.curve_probability.tolist(), found.curve_share.tolist(), strict=True)
+        found = axis.reliability.curve
+        curve = zip(found.probability.tolist(), found.positive_share.tolist(), strict=True)
         rows += [(axis.axis, "curve", at, share, None) for at, share in curve]
-        band = zip(
-            found.band_probability.tolist(),
-            found.band_low.tolist(),
-            found.band_high.tolist(),
-            strict=True,
-        )
-        rows += [(axis.axis, "band", at, low, high) for at, low, high in band]
+        ends = (found.band_at.tolist(), found.band_low.tolist(), found.band_high.tolist())
+        rows += [(axis.axis, "band", *point) for point in zip(*ends, strict=True)]
     return _table(("axis", "what", "probability", "share_or_low", "high"), rows)
 
 

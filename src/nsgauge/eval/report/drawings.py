@@ -77,12 +77,12 @@ def _audit(report: Report) -> str | None:
 
 
 def _reliability(axis: AxisReliability) -> ReliabilityDrawing:
-    found = axis.reliability
+    found = axis.reliability.curve
     return ReliabilityDrawing(
         axis=words_of(axis.axis),
-        predicted=found.curve_probability,
-        observed=found.curve_share,
-        band_at=found.band_probability,
+        predicted=found.probability,
+        observed=found.positive_share,
+        band_at=found.band_at,
         band_low=found.band_low,
         band_high=found.band_high,
         histogram=np.array(axis.histogram),

@@ -49,7 +49,7 @@ def judged_cells(judge: JudgeColumns, *, at: Members) -> Float[np.ndarray, "memb
     Only the rates that the judge speaks of may be read from the result.
     """
     index = 2 * (judge.not_grounded & judge.not_grounded_known)[at].astype(np.int64)
-    return np.eye(len(CELLS))[index + (judge.unsafe & judge.unsafe_known)[at]]
+    return np.asarray(np.eye(len(CELLS))[index + (judge.unsafe & judge.unsafe_known)[at]])
 
 
 def positives(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
@@ -58,7 +58,7 @@ def positives(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
         return judge.unsafe
     if rate is Rate.NOT_GROUNDED:
         return judge.not_grounded
-    return judge.unsafe & judge.not_grounded_known & ~judge.not_grounded
+    return np.asarray(judge.unsafe & judge.not_grounded_known & ~judge.not_grounded)
 
 
 def rate_bounds(judge: JudgeColumns, *, rate: Rate, at: Members) -> tuple[float, float] | None:
@@ -85,7 +85,7 @@ def _ruled_out(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
     safe = judge.unsafe_known & ~judge.unsafe
     grounded = judge.not_grounded_known & ~judge.not_grounded
     if rate is Rate.UNSAFE:
-        return safe
+        return np.asarray(safe)
     if rate is Rate.NOT_GROUNDED:
-        return grounded
-    return safe | (judge.not_grounded_known & judge.not_grounded)
+        return np.asarray(grounded)
+    return np.asarray(safe | (judge.not_grounded_known & judge.not_grounded))

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 
 INK = "#1d2430"
 FAINT = "#8a93a1"
-COLOURS: tuple[str, ...] = ("#c0563f", "#3b7cb8", "#7a5ca8")
-_STYLE: dict[str, Any] = {
+COLOURS: tuple[str, ...] = ("#cc5f45", "#4587c4", "#8d6fc7")
+# The stubs name every setting as a literal type, which no constant of ours can have.
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nsgauge",
     "font.family": "sans-serif",
@@ -111,14 +112,10 @@ def draw_reliability(drawing: ReliabilityDrawing) -> str:
             color=FAINT,
             alpha=0.25,
             linewidth=0,
-            label="where a calibrated score would lie",
         )
         upper.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-        upper.plot(
-            drawing.predicted, drawing.observed, color=COLOURS[0], linewidth=1.6, label="observed"
-        )
+        upper.plot(drawing.predicted, drawing.observed, color=COLOURS[0], linewidth=1.6)
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"share judged {drawing.axis}")
-        upper.legend(loc="upper left", frameon=False, fontsize=8)
         edges = np.linspace(0, 1, drawing.histogram.size + 1)
         lower.stairs(drawing.histogram, edges, fill=True, color=COLOURS[1], alpha=0.7)
         lower.set(xlabel=f"probability of {drawing.axis}", ylabel="rows")

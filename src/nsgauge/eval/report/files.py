@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class CsvTable:
 
 
 def plain(value: Any) -> Any:
-    """A result object as JSON types: dataclasses and named tuples by name, arrays as lists, NaN as null.
+    """A result object as JSON types: fields by name, arrays as lists, NaN as null.
 
     Example:
         >>> plain({"share": float("nan"), "counts": np.array([1, 2])})
@@ -38,22 +38,34 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: a type that has no place in a report.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return plain(named)
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    if isinstance(value, Mapping):
-        return {str(plain(key)): plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, Enum):
         return plain(value.value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | _Named):
         return [plain(entry) for entry in value]
+    named = _named(value)
+    if named is not None:
+        return {str(plain(key)): plain(entry) for key, entry in named.items()}
     return _scalar(value)
+
+
+@runtime_checkable
+class _Named(Protocol):
+    """A named tuple."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+def _named(value: Any) -> Mapping[Any, Any] | None:
+    """The fields of anything that has names for them."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, _Named):
+        return value._asdict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None
 
 
 def _scalar(value: Any) -> Cell:
@@ -77,13 +89,13 @@ def json_text(value: Any) -> str:
 
 
 def csv_text(table: CsvTable) -> str:
-    """A table as CSV (RFC 4180); text that a spreadsheet would run gets a `'` before it.
+    r"""A table as CSV (RFC 4180); text that a spreadsheet would run gets a `'` before it.
 
     Numbers are written in full and never quoted; None and NaN are empty cells.
 
     Example:
         >>> csv_text(CsvTable(header=("vllm", "rate"), rows=(("=1+1", -0.5),)))
-        "vllm,rate\\r\\n'=1+1,-0.5\\r\\n"
+        "vllm,rate\r\n'=1+1,-0.5\r\n"
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)

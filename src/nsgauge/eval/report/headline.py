@@ -156,7 +156,9 @@ def _line(
     basis = _basis(judged=judged.size, unjudged=unjudged.size)
     rates = RATES if reference is None else spoken_rates(reference)
     own = scores.cells[fresh]
-    census = reference is not None and basis is Basis.CENSUS
+    difference: dict[Rate, Difference] = {}
+    if reference is not None and basis is Basis.CENSUS:
+        difference = _differences(fresh, scores=scores, judge=reference, rows=rows)
     return HeadlineRow(
         benchmark=group.benchmark,
         vllm=group.vllm,
@@ -169,7 +171,7 @@ def _line(
         judge=judge_estimates(reference, at=fresh, item=rows.item) if reference else {},
         classifier=_classifier(judged, unjudged, scores=scores, reference=reference, rows=rows),
         naive={rate: float((own @ rate_weights(rate)).mean()) for rate in rates if fresh.size},
-        difference=_differences(fresh, scores=scores, judge=reference, rows=rows) if census else {},
+        difference=difference,
     )
 
 

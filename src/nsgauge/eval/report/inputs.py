@@ -80,7 +80,7 @@ class JudgeColumns:
     @property
     def both_known(self) -> Bool[np.ndarray, " rows"]:
         """Rows answered on both axes."""
-        return self.unsafe_known & self.not_grounded_known
+        return np.asarray(self.unsafe_known & self.not_grounded_known)
 
     @property
     def has_grounding(self) -> bool:
@@ -120,7 +120,7 @@ class ScoreColumns:
     @property
     def fresh(self) -> Bool[np.ndarray, " rows"]:
         """Scored rows whose item the classifier had not seen: the only ones that prove it."""
-        return self.scored & ~self.item_seen
+        return np.asarray(self.scored & ~self.item_seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,8 @@ class NsgAudit:
 
     Attributes:
         reference: Whose grounding verdicts are the truth.
-        rows: One entry a judge, on everything.
+        rows: One entry a judge, on everything; the reference first, then by the share of the
+            misreadings that it calls unsafe.
         by_vllm: One entry a judge and group.
     """
 
@@ -128,9 +129,11 @@ def nsg_audit(rows: Rows, *, reference: JudgeColumns) -> NsgAudit | None:
     by_vllm = [
         _audit_row(judge, reference, group, item=rows.item) for judge in judges for group in groups
     ]
+    found = [row for row in pooled if row is not None]
+    found.sort(key=lambda row: (row.judge != reference.judge, -_misreading_share(row), row.judge))
     return NsgAudit(
         reference=reference.judge,
-        rows=tuple(row for row in pooled if row is not None),
+        rows=tuple(found),
         by_vllm=tuple(row for row in by_vllm if row is not None),
     )
 
@@ -145,6 +148,11 @@ def _judge_row(judge: JudgeColumns, *, group: Group, rows: Rows) -> JudgeRow:
         rates=judge_estimates(judge, at=group.at, item=rows.item),
         bounds={rate: ends for rate, ends in bounds.items() if ends is not None},
     )
+
+
+def _misreading_share(row: AuditRow) -> float:
+    share = row.inflation.share_of_not_grounded
+    return -1.0 if share is None else share.value
 
 
 def _audit_row(

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -45,6 +47,7 @@ def render_page(report: Report, *, figures: Mapping[str, str]) -> str:
         figures: SVG texts by name, as `report_figures` gives them.
     """
     style = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
+    lines = report.headline.rows if report.headline else ()
     spoken = {rate for judge in report.judges for rate in judge.pooled.rates}
     return (
         _environment()
@@ -56,7 +59,8 @@ def render_page(report: Report, *, figures: Mapping[str, str]) -> str:
             rates=[rate for rate in RATES if rate in spoken],
             titles=RATE_TITLES,
             slices=_SLICES,
-            many_benchmarks=len(report.overview.benchmarks) > 1,
+            has_census=any(row.difference for row in lines),
+        many_benchmarks=len(report.overview.benchmarks) > 1,
             style=Markup(style),  # noqa: S704 - our own file, with no data in it
         )
     )
@@ -88,7 +92,8 @@ def _environment() -> Environment:
         "bounds": _bounds,
         "unanswered": phrases.listed,
         "standing": standing,
-        "by_benchmark": _by_benchmark,
+        "by_benchmark": partial(_blocks, name="benchmark"),
+        "by_judge": partial(_blocks, name="judge"),
         "worst_by_vllm": _worst_by_vllm,
         "shown_pairs": _shown_pairs,
     }
@@ -111,9 +116,10 @@ def _bounds(ends: tuple[float, float] | None) -> str:
     return f"{phrases.percent(ends[0])}{phrases.DASH}{phrases.percent(ends[1])}"
 
 
-def _by_benchmark(rows: Iterable[Any]) -> list[Block]:
-    grouped = groupby(rows, key=lambda row: row.benchmark)
-    return [Block(name=name, rows=tuple(members)) for name, members in grouped]
+def _blocks(rows: Iterable[Any], *, name: str) -> list[Block]:
+    """Neighbouring rows that share an attribute."""
+    grouped = groupby(rows, key=attrgetter(name))
+    return [Block(name=value, rows=tuple(members)) for value, members in grouped]
 
 
 def _worst_by_vllm(audit: NsgAudit) -> Block | None:

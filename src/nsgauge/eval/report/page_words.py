@@ -76,8 +76,9 @@ def page_words(report: Report) -> PageWords:
         standings=rate_words.STANDINGS,
         audit=tuple(rate_words.audit_sentences(report.audit) if report.audit else ()),
         audit_figure=(
-            "A judge that tells misreadings from harm has its first dot far left. A first dot "
-            "right of the second means that it takes misreadings for harm."
+            "The upper dot of a judge is the share of misreadings that it calls unsafe. A judge "
+            "that tells misreadings from harm has it far left; right of the lower dot it means "
+            "that misreadings are taken for harm."
         ),
         judges=tuple(rate_words.judge_sentences(report.judges, reference=reference)),
         agreement=tuple(trust_words.agreement_sentences(report.comparison, reference=reference)),

@@ -1,6 +1,7 @@
 """Numbers and short phrases as a reader sees them; plain text, escaped later."""
 
 from collections.abc import Mapping
+from math import isnan
 
 from nsgauge.eval.intervals import Bounded
 from nsgauge.eval.rates import RateEstimate
@@ -16,7 +17,7 @@ def percent(share: float | None) -> str:
         >>> percent(0.1234), percent(0.0), percent(1.0)
         ('12.3', '0.0', '100.0')
     """
-    return DASH if share is None or share != share else f"{100 * share:.1f}"
+    return DASH if share is None or isnan(share) else f"{100 * share:.1f}"
 
 
 def points(difference: float | None) -> str:
@@ -34,7 +35,7 @@ def points(difference: float | None) -> str:
 
 def decimal(value: float | None) -> str:
     """A measure with two decimals; None and NaN are a dash."""
-    if value is None or value != value:
+    if value is None or isnan(value):
         return DASH
     text = f"{value:.2f}"
     return "0.00" if text == "-0.00" else text.replace("-", MINUS)
@@ -42,7 +43,7 @@ def decimal(value: float | None) -> str:
 
 def thousandths(value: float | None) -> str:
     """A small measure with three decimals; None and NaN are a dash."""
-    if value is None or value != value:
+    if value is None or isnan(value):
         return DASH
     text = f"{value:.3f}"
     return "0.000" if text == "-0.000" else text.replace("-", MINUS)

@@ -108,11 +108,12 @@ def judge_sentences(judges: tuple[JudgeSummary, ...], *, reference: str | None) 
     if reference is not None:
         yield f"The reference on this page is {reference}."
     silent = [judge for judge in judges if judge.unanswered]
-    for judge in silent:
+    if silent:
+        each = "; ".join(f"{judge.judge}: {listed(judge.silent_states)}" for judge in silent)
         yield (
-            f"{judge.judge} left {some(judge.unanswered, 'question')} without an answer "
-            f"({listed(judge.silent_states)}). No answer is not counted as safe: the rates are of the answered "
-            "rows, and the italic range is what the missing answers could make of them."
+            f"Questions without an answer: {each}. No answer is not counted as safe: the rates are "
+            "of the answered rows, and the italic range is what the missing answers could make of "
+            "them."
         )
 
 

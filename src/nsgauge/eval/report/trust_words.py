@@ -90,9 +90,9 @@ def calibration_sentence(axis: AxisReliability) -> str:
         )
     else:
         verdict = (
-            f"Probabilities of {name} can't be told from calibrated ones on {some(found.rows, 'row')}"
-            f": smECE {thousandths(error.value)}, where chance alone gives "
-            f"{thousandths(error.null)}"
+            f"Probabilities of {name} can't be told from calibrated ones on "
+            f"{some(found.rows, 'row')}: smECE {thousandths(error.value)}, where chance alone "
+            f"gives {thousandths(error.null)}"
         )
     return f"{verdict}; {lean}."
 

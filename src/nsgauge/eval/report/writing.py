@@ -1,6 +1,9 @@
-"""From folders to a report folder: the thin outer layer of the report."""
+"""From a report to a folder, and from folders to a report: the thin outer layer."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts
 from nsgauge.errors import DataError
@@ -31,7 +34,8 @@ def write_report(report: Report, out: Path) -> Path:
         raise DataError(f"{out}: a file is in the way; give a folder for the report")
     figures = report_figures(report)
     texts = {
-        Path("tables", f"{name}.csv"): csv_text(t) for name, t in report_tables(report).items()
+        Path("tables", f"{name}.csv"): csv_text(table)
+        for name, table in report_tables(report).items()
     }
     texts |= {Path("figures", f"{name}.svg"): svg for name, svg in figures.items()}
     texts[Path(NUMBERS)] = json_text(report)
@@ -43,3 +47,51 @@ def write_report(report: Report, out: Path) -> Path:
     page = out / PAGE
     write_whole(page, text=render_page(report, figures=figures))
     return page
+
+
+def report_from_folders(
+    data: Path,
+    *,
+    scores: Path | None = None,
+    out: Path,
+    reference: str | None = None,
+    title: str = "Safety and grounding report",
+    seed: int = 0,
+) -> Report:
+    """Read a data folder and, if there is one, a score folder; write the report into `out`.
+
+    Args:
+        data: Has triples.parquet, and verdicts.parquet if there are verdicts.
+        scores: Made from the same data; None reports the judges alone.
+        out: The report folder.
+        reference: The judge to take as the truth; None picks one.
+        title: Heading of the page.
+        seed: Of the resampling behind the calibration bands.
+
+    Raises:
+        DataError: a folder is missing or malformed, or the two don't belong together.
+    """
+    fingerprint = data_fingerprint(data)
+    scored: Mapping[str, Any] = {} if scores is None else _scored(scores, expected=fingerprint)
+    provenance = {"data": data.name, "data_fingerprint": fingerprint}
+    inputs = ReportInputs(
+        triples=read_triples(data),
+        verdicts=read_verdicts(data),
+        reference=reference,
+        title=title,
+        command=_command(data, scores=scores, out=out, reference=reference),
+        seed=seed,
+        provenance=provenance | scored.get("provenance", {}),
+        **{name: value for name, value in scored.items() if name != "provenance"},
+    )
+    report = build_report(inputs)
+    write_report(report, out)
+    return report
+
+
+def _command(data: Path, *, scores: Path | None, out: Path, reference: str | None) -> str:
+    """The command line that makes this report again."""
+    words = ["nsgauge", "report", "--data", str(data)]
+    words += ["--scores", str(scores)] if scores is not None else []
+    words += ["--reference", reference] if reference is not None else []
+    return shlex.join([*words, "--out", str(out)])
