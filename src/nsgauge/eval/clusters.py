@@ -105,7 +105,12 @@ class Draw:
         return mean_size(self.codes)
 
 
-def draw_of(*, judged: Clusters | None, unjudged: Clusters | None, rows: tuple[int, int]) -> Draw:
+def draw_of(
+    *,
+    judged: Shaped[np.ndarray, " judged"] | None,
+    unjudged: Shaped[np.ndarray, " unjudged"] | None,
+    rows: tuple[int, int],
+) -> Draw:
     """Describe a draw of single rows, of whole clusters, or of rows that happen to share clusters.
 
     Args:

@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
-from scipy import stats
+from scipy import special, stats
+
+Count = float | int
+"""A number of rows; fractional for vote shares and effective numbers."""
 
 
 class Interval(NamedTuple):
@@ -36,13 +39,13 @@ def normal_quantile(confidence: float) -> float:
     return float(stats.norm.ppf((1 + confidence) / 2))
 
 
-def t_quantile(confidence: float, *, freedom: float) -> float:
+def t_quantile(confidence: float, *, freedom: int) -> float:
     """The two-sided quantile of Student's t with `freedom` degrees of freedom."""
     check_confidence(confidence)
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
-def wilson(positives: float, *, rows: float, quantile: float) -> Interval:
+def wilson(positives: Count, *, rows: Count, quantile: float) -> Interval:
     """Wilson's score interval for a share.
 
     Args:
@@ -69,7 +72,7 @@ def wilson(positives: float, *, rows: float, quantile: float) -> Interval:
     return Interval(max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
-def clopper_pearson(positives: float, *, rows: float, confidence: float) -> Interval:
+def clopper_pearson(positives: Count, *, rows: Count, confidence: float) -> Interval:
     """The exact binomial interval for a share, through the beta distribution.
 
     Args:
@@ -84,14 +87,14 @@ def clopper_pearson(positives: float, *, rows: float, confidence: float) -> Inte
     """
     _check_counts(positives, rows=rows)
     check_confidence(confidence)
-    tail = (1 - confidence) / 2
-    negatives = rows - positives
-    low = float(stats.beta.ppf(tail, positives, negatives + 1)) if positives > 0 else 0.0
-    high = float(stats.beta.isf(tail, positives + 1, negatives)) if negatives > 0 else 1.0
-    return Interval(low, high)
+    tail, negatives = (1 - confidence) / 2, rows - positives
+    # Less than a millionth of a row is rounding, and overflows the beta distribution.
+    low = float(special.betaincinv(positives, negatives + 1, tail)) if positives > 1e-6 else 0.0
+    high = float(special.betainccinv(positives + 1, negatives, tail)) if negatives > 1e-6 else 1.0
+    return Interval(min(low, positives / rows), max(high, positives / rows))
 
 
-def bounded_rate(positives: float, *, answered: int, asked: int) -> tuple[float, float]:
+def bounded_rate(positives: Count, *, answered: int, asked: int) -> tuple[float, float]:
     """The lowest and highest share that any reading of the missing verdicts would allow.
 
     A verdict without an answer is never a "no": the low end reads all of them as negative, the
@@ -117,7 +120,7 @@ def bounded_rate(positives: float, *, answered: int, asked: int) -> tuple[float,
     return positives / asked, (positives + asked - answered) / asked
 
 
-def _check_counts(positives: float, *, rows: float) -> None:
+def _check_counts(positives: Count, *, rows: Count) -> None:
     if not 0 <= positives <= rows or rows <= 0:
         raise ValueError(
             f"wanted 0 <= positives <= rows and rows > 0, got {positives:g} of {rows:g}"
