@@ -60,7 +60,9 @@ class Sample:
 def correlation(
     first: Float[np.ndarray, " rows"], *, other: Float[np.ndarray, " rows"]
 ) -> float | None:
-    """Pearson's correlation; None where one of the two is constant."""
+    """Pearson's correlation; None where one of the two is constant, or there is no row."""
+    if not len(first):
+        return None
     x, y = first - first.mean(), other - other.mean()
     scale = float(np.sqrt((x @ x) * (y @ y)))
     # A spread of rounding errors alone isn't one.
