@@ -130,7 +130,7 @@ def test_one_class_gives_no_auroc_but_keeps_the_count():
 def test_an_unknown_control_is_refused_with_the_known_names():
     ids, triples, labels = data_tables([True, False])
     table = score_table(ids, [0.1, 0.2])
-    with pytest.raises(DataError, match="sepia.*shuffled_images"):
+    with pytest.raises(DataError, match=r"sepia.*shuffled_images"):
         image_controls(table, controls={"sepia": table}, labels=labels, triples=triples)
 
 

@@ -143,7 +143,7 @@ def image_controls(
         reference=labels.judge,
         rows=base.num_rows,
         image_states={str(count["values"]): int(count["counts"]) for count in counts},
-        results=tuple(results),
+        results=tuple(sorted(results, key=_reading_order)),
     )
 
 
@@ -219,6 +219,11 @@ def _contrast_or_none(
     if positive.size == 0 or positive.all() or not positive.any():
         return None
     return auroc_contrast(positive, first=first, second=second, clusters=clusters)
+
+
+def _reading_order(result: ControlResult) -> tuple[int, int, int]:
+    runs = (AS_SCORED, *CONTROL_RUNS)
+    return AXES.index(result.axis), tuple(Scope).index(result.scope), runs.index(result.run)
 
 
 def _result(

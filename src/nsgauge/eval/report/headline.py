@@ -248,5 +248,5 @@ def _mean_difference(gap: Float[np.ndarray, " members"], *, codes: Members) -> D
     variance = mean_variance(gap - value, codes=codes)
     if variance is None:
         return Difference(value=value, low=-1.0, high=1.0)
-    half = t_quantile(_CONFIDENCE, freedom=float(codes.max())) * variance**0.5
+    half = t_quantile(_CONFIDENCE, freedom=int(codes.max())) * variance**0.5
     return Difference(value=value, low=max(-1.0, value - half), high=min(1.0, value + half))

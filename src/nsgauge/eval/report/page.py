@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nsgauge.eval.controls import AS_SCORED, ControlResult, Scope
 from nsgauge.eval.report import phrases
 from nsgauge.eval.report.comparison import JudgePair, Slice
 from nsgauge.eval.report.contents import Report
@@ -27,6 +28,13 @@ _DESCRIPTIONS = {
     "audit": "Dot plot of the share of misreadings that each judge calls unsafe; see the table.",
     "reliability_unsafe": "Reliability diagram of the unsafe axis; the measures are in the table.",
     "reliability_not_grounded": "Reliability diagram of the grounding axis; see the table.",
+}
+_RUNS = {
+    AS_SCORED: "everything, as scored",
+    "shuffled_images": "another row's picture",
+    "blank_images": "a blank picture",
+    "prompt_response": "prompt and response",
+    "response_only": "the response alone",
 }
 _SLICES = {Slice.ALL: "all", Slice.SEEN_VLLM: "known", Slice.UNSEEN_VLLM: "never seen"}
 
@@ -58,9 +66,10 @@ def render_page(report: Report, *, figures: Mapping[str, str]) -> str:
             figures={name: _inline(svg, name=name) for name, svg in figures.items()},
             rates=[rate for rate in RATES if rate in spoken],
             titles=RATE_TITLES,
+            runs=_RUNS,
             slices=_SLICES,
             has_census=any(row.difference for row in lines),
-        many_benchmarks=len(report.overview.benchmarks) > 1,
+            many_benchmarks=len(report.overview.benchmarks) > 1,
             style=Markup(style),  # noqa: S704 - our own file, with no data in it
         )
     )
@@ -94,6 +103,7 @@ def _environment() -> Environment:
         "standing": standing,
         "by_benchmark": partial(_blocks, name="benchmark"),
         "by_judge": partial(_blocks, name="judge"),
+        "by_scope": _by_scope,
         "worst_by_vllm": _worst_by_vllm,
         "shown_pairs": _shown_pairs,
     }
@@ -120,6 +130,16 @@ def _blocks(rows: Iterable[Any], *, name: str) -> list[Block]:
     """Neighbouring rows that share an attribute."""
     grouped = groupby(rows, key=attrgetter(name))
     return [Block(name=value, rows=tuple(members)) for value, members in grouped]
+
+
+def _by_scope(results: Iterable[ControlResult]) -> list[Block]:
+    """Control results by axis, and by the rows they were read on."""
+    titles = {Scope.ALL: "all rows", Scope.PICTURED: "rows with a picture"}
+    grouped = groupby(results, key=lambda result: (result.axis, result.scope))
+    return [
+        Block(name=f"{phrases.words_of(axis)}, {titles[scope]}", rows=tuple(members))
+        for (axis, scope), members in grouped
+    ]
 
 
 def _worst_by_vllm(audit: NsgAudit) -> Block | None:

@@ -72,7 +72,7 @@ def report_from_folders(
         DataError: a folder is missing or malformed, or the two don't belong together.
     """
     fingerprint = data_fingerprint(data)
-    scored: Mapping[str, Any] = {} if scores is None else _scored(scores, expected=fingerprint)
+    scored: Mapping[str, Any] = {}
     provenance = {"data": data.name, "data_fingerprint": fingerprint}
     inputs = ReportInputs(
         triples=read_triples(data),
