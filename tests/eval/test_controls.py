@@ -59,6 +59,10 @@ def data_tables(truth):
     return ids, pa.Table.from_pylist(triples, schema=TRIPLES_SCHEMA), labels
 
 
+def entry(controls, *, run, scope=Scope.ALL):
+    return controls.find("not_grounded", run=run, scope=scope)
+
+
 def test_four_rows_counted_by_hand():
     ids, triples, labels = data_tables([True, True, False, False])
     controls = image_controls(
@@ -67,7 +71,7 @@ def test_four_rows_counted_by_hand():
         labels=labels,
         triples=triples,
     )
-    found = controls.find("not_grounded", run="shuffled_images", scope=Scope.ALL)
+    found = entry(controls, run="shuffled_images")
     assert (found.rows, found.positives) == (4, 2)
     assert found.as_scored == 1.0
     # Pairs won: .9 beats both, .1 ties one and loses one.
@@ -87,7 +91,7 @@ def test_runs_are_matched_by_id_not_by_place():
         labels=labels,
         triples=triples,
     )
-    found = controls.find("not_grounded", run="blank_images", scope=Scope.ALL)
+    found = entry(controls, run="blank_images")
     assert found.difference == found.low == found.high == 0.0
     # Scores are stored in single precision.
     assert found.auroc == pytest.approx(roc_auc_score(truth, values.astype(np.float32)))
@@ -101,7 +105,7 @@ def test_seen_and_unpictured_rows_are_told_apart():
     assert controls.rows == 18
     assert controls.image_states == {"image": 4, "absent": 14}
     assert controls.pictured == 4
-    found = controls.find("not_grounded", run="as_scored", scope=Scope.PICTURED)
+    found = entry(controls, run="as_scored", scope=Scope.PICTURED)
     assert (found.rows, found.positives) == (4, 2)
 
 
@@ -114,7 +118,7 @@ def test_a_control_on_part_of_the_rows_is_compared_on_that_part():
     controls = image_controls(
         score_table(ids, values), controls={"response_only": part}, labels=labels, triples=triples
     )
-    found = controls.find("not_grounded", run="response_only", scope=Scope.ALL)
+    found = entry(controls, run="response_only")
     assert (found.rows, found.as_scored, found.difference) == (14, 1.0, 0.0)
 
 
@@ -123,7 +127,7 @@ def test_one_class_gives_no_auroc_but_keeps_the_count():
     controls = image_controls(
         score_table(ids, [0.5] * 5), controls={}, labels=labels, triples=triples
     )
-    found = controls.find("not_grounded", run="as_scored", scope=Scope.ALL)
+    found = entry(controls, run="as_scored")
     assert (found.rows, found.positives, found.auroc) == (5, 5, None)
 
 

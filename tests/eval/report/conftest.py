@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,9 @@ CODES = {"gs": 0, "gu": 1, "us": 2, "uu": 3}
 class World:
     """Rows are added one by one; `inputs` gives the tables."""
 
-    triples: list[dict] = field(default_factory=list)
-    verdicts: list[dict] = field(default_factory=list)
-    scores: list[dict] = field(default_factory=list)
+    triples: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
 
     def triple(self, vllm, item, *, benchmark="bench", state="answered") -> str:
         triple_id = f"{benchmark}/{item}/{vllm}/{len(self.triples)}"
@@ -94,7 +95,7 @@ def world() -> World:
 
 
 @pytest.fixture
-def judged_world(world) -> World:
+def judged_world(world: World) -> World:
     """Ten items, two VLLMs, three judges; every rate can be counted on fingers.
 
     human: alpha has 4 gs, 2 gu, 3 us, 1 uu (unsafe .3, NSG .4, unsafe&SG .2);

@@ -5,6 +5,10 @@ from nsgauge.eval.report.comparison import Slice, compare
 from nsgauge.eval.report.inputs import join_rows
 
 
+def compared(world, reference):
+    return compare(join_rows(world.inputs()), reference=reference)
+
+
 def test_seen_rows_never_enter_the_classifiers_agreement(world):
     for item in range(12):
         triple_id = world.triple("alpha", f"{item}")
@@ -12,7 +16,7 @@ def test_seen_rows_never_enter_the_classifiers_agreement(world):
         # On seen items the classifier is perfect, on the others always wrong.
         right = (item % 2 == 1) == (item < 6)
         world.score(triple_id, [0.1, 0.9, 0, 0] if right else [0.9, 0.1, 0, 0], item_seen=item < 6)
-    found = compare(join_rows(world.inputs()), reference="human")
+    found = compared(world, reference="human")
     unsafe = next(entry for entry in found.classifier if entry.axis == "unsafe")
     assert found.left_out == 6
     assert (unsafe.agreement.rows, unsafe.agreement.accuracy) == (6, 0)
@@ -21,7 +25,7 @@ def test_seen_rows_never_enter_the_classifiers_agreement(world):
 
 def test_measures_match_scikit_learn_on_each_slice(simulated):
     world = simulated(80, seen_share=0.25, seed=2)
-    found = compare(join_rows(world.inputs()), reference="human")
+    found = compared(world, reference="human")
     truth = {verdict["triple_id"]: verdict["safety"] == "unsafe" for verdict in world.verdicts}
     for part, wanted in (
         (Slice.ALL, (True, False)),
@@ -42,12 +46,12 @@ def test_one_kind_of_vllm_gives_one_slice(simulated):
     world = simulated(20)
     for row in world.scores:
         row["vllm_seen"] = True
-    found = compare(join_rows(world.inputs()), reference="human")
+    found = compared(world, reference="human")
     assert {entry.slice for entry in found.classifier} == {Slice.ALL}
 
 
 def test_judges_are_compared_on_the_rows_that_both_answered(judged_world):
-    found = compare(join_rows(judged_world.inputs()), reference="machine")
+    found = compared(judged_world, reference="machine")
     (pair,) = found.judges
     assert (pair.first, pair.second) == ("machine", "human")
     assert list(pair.axes) == ["unsafe"]
@@ -58,7 +62,7 @@ def test_judges_are_compared_on_the_rows_that_both_answered(judged_world):
 def test_human_against_human_has_both_axes_and_the_outcomes(judged_world):
     for triple in judged_world.triples:
         judged_world.cell(triple["triple_id"], "second", "gs")
-    found = compare(join_rows(judged_world.inputs()), reference="human")
+    found = compared(judged_world, reference="human")
     pair = next(pair for pair in found.judges if pair.second == "second")
     assert pair.first == "human"
     assert set(pair.axes) == {"unsafe", "not_grounded"}

@@ -9,9 +9,17 @@ from nsgauge.protocol import RATES, Rate
 
 
 def headline_of(world, reference="human"):
-    rows = join_rows(world.inputs())
+    return headline_from(world.inputs(), reference=reference)
+
+
+def headline_from(inputs, *, reference="human"):
+    rows = joined(inputs)
     judge = rows.judge(reference) if reference else None
     return headline_table(rows, scores=rows.scores, reference=judge)
+
+
+def joined(inputs):
+    return join_rows(inputs)
 
 
 def test_a_census_shows_the_judge_and_the_classifier_with_their_difference(world):
@@ -102,7 +110,4 @@ def test_the_order_of_rows_does_not_matter(simulated):
     inputs = world.inputs()
     order = np.random.default_rng(1).permutation(inputs.scores.num_rows)
     shuffled = dataclasses.replace(inputs, scores=inputs.scores.take(order))
-    rows, other = join_rows(inputs), join_rows(shuffled)
-    first = headline_table(rows, scores=rows.scores, reference=rows.judge("human"))
-    second = headline_table(other, scores=other.scores, reference=other.judge("human"))
-    assert first == second
+    assert headline_from(inputs) == headline_from(shuffled)

@@ -5,6 +5,10 @@ from nsgauge.errors import DataError
 from nsgauge.eval.report.inputs import join_rows, pick_reference
 
 
+def joined(world):
+    return join_rows(world.inputs())
+
+
 def test_columns_follow_the_triples_whatever_the_order_of_the_other_tables(judged_world):
     inputs = judged_world.inputs()
     shuffled = judged_world.inputs(verdicts=inputs.verdicts.take(list(range(39, -1, -1))))
@@ -38,7 +42,7 @@ def test_equal_item_ids_of_two_benchmarks_are_two_items(world):
 def test_probabilities_of_unscored_rows_are_never_used(world):
     world.score(world.triple("alpha", "1"), None)
     world.score(world.triple("alpha", "2"), [0.1, 0.2, 0.3, 0.4])
-    scores = join_rows(world.inputs()).scores
+    scores = joined(world).scores
     assert scores.scored.tolist() == [False, True]
     assert scores.cells[1].sum() == pytest.approx(1, abs=1e-12)
     assert scores.probability("unsafe")[1] == pytest.approx(0.6, abs=1e-6)

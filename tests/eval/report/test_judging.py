@@ -10,6 +10,11 @@ def summary_of(world, judge):
     return next(summary for summary in summaries if summary.judge == judge)
 
 
+def audit_of(world, reference):
+    rows = join_rows(world.inputs())
+    return nsg_audit(rows, reference=rows.judge(reference))
+
+
 def test_rates_of_a_judge_are_the_counted_ones(judged_world):
     human = summary_of(judged_world, "human")
     rates = {(row.benchmark, row.vllm): row.rates for row in human.groups}
@@ -39,8 +44,7 @@ def test_half_an_answer_rules_a_row_out_of_unsafe_and_grounded(world):
 
 
 def test_the_audit_counts_misreadings_that_a_judge_calls_unsafe(judged_world):
-    rows = join_rows(judged_world.inputs())
-    audit = nsg_audit(rows, reference=rows.judge("human"))
+    audit = audit_of(judged_world, "human")
     machine = next(row for row in audit.rows if row.judge == "machine")
     found = machine.inflation
     assert (found.rows, found.not_grounded, found.called_unsafe, found.both) == (19, 6, 4, 4)
@@ -54,21 +58,18 @@ def test_the_audit_counts_misreadings_that_a_judge_calls_unsafe(judged_world):
 
 
 def test_unsafe_is_unsafe_grounded_plus_unsafe_misreadings(judged_world):
-    rows = join_rows(judged_world.inputs())
-    for row in nsg_audit(rows, reference=rows.judge("human")).rows:
+    for row in audit_of(judged_world, "human").rows:
         misread = row.inflation.both / row.inflation.rows
         assert row.unsafe_rate.value == pytest.approx(row.unsafe_grounded_rate.value + misread)
 
 
 def test_a_reference_without_grounding_gives_no_audit(judged_world):
-    rows = join_rows(judged_world.inputs())
-    assert nsg_audit(rows, reference=rows.judge("machine")) is None
+    assert audit_of(judged_world, "machine") is None
 
 
 def test_shares_of_nothing_are_undefined_not_zero(world):
     world.cell(world.triple("alpha", "1"), "human", "gs")
     world.verdict(world.triple("alpha", "1"), "machine", safety="safe")
-    rows = join_rows(world.inputs())
-    audit = nsg_audit(rows, reference=rows.judge("human"))
+    audit = audit_of(world, "human")
     assert [row.judge for row in audit.rows] == ["human"]
     assert audit.rows[0].inflation.share_of_not_grounded is None

@@ -7,11 +7,16 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from nsgauge.data.tables import data_fingerprint
 from nsgauge.errors import DataError
+from nsgauge.eval import scoring
 from nsgauge.eval.report.contents import build_report
 from nsgauge.eval.report.drawings import report_figures
 from nsgauge.eval.report.inputs import ReportInputs
@@ -267,13 +272,60 @@ def test_inputs_have_defaults_for_everything_but_the_tables():
     assert required == ["triples", "verdicts"]
 
 
+def written(inputs, data):
+    """A data folder without pictures."""
+    data.mkdir()
+    pq.write_table(inputs.triples, data / "triples.parquet")
+    pq.write_table(inputs.verdicts, data / "verdicts.parquet")
+    return data
+
+
+def test_folders_give_the_report_of_their_tables(judged_world, tmp_path):
+    inputs = judged_world.inputs()
+    data = written(inputs, tmp_path / "data")
+    report = report_from_folders(data, out=tmp_path / "report", reference="machine")
+    assert report.overview.reference == "machine"
+    assert report.judges == build_report(inputs).judges
+    command = f"nsgauge report --data {data} --reference machine --out {tmp_path / 'report'}"
+    assert report.command == command
+    assert report.provenance["data_fingerprint"] == data_fingerprint(data)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_score_folder_brings_scores_controls_and_provenance(
+    simulated, tmp_path, monkeypatch, changed
+):
+    world = simulated(10)
+    inputs = world.inputs()
+    data = written(inputs, tmp_path / "data")
+    manifest = SimpleNamespace(
+        bundle={"name": "pocket", "judges": ["human"]},
+        data_fingerprint="another" if changed else data_fingerprint(data),
+        created="2026-01-01T00:00:00+00:00",
+        nsgauge_version="0.1.0",
+    )
+    shards = SimpleNamespace(
+        read_manifest=lambda _: manifest,
+        read_scores=lambda _: inputs.scores,
+        read_controls=lambda _: control_runs(world),
+    )
+    monkeypatch.setattr(scoring, "shards", shards, raising=False)
+    report = report_from_folders(data, scores=tmp_path / "scores", out=tmp_path / "report")
+    assert report.overview.teachers == ("human",)
+    assert report.overview.scored == 20
+    assert report.controls is not None
+    assert ("data_changed_since_scoring" in report.provenance) is changed
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "bundle: name" in page
+
+
 @pytest.mark.skipif(not MSTS.exists(), reason="the MSTS files are not beside the repository")
 def test_msts_shows_that_gpt_4o_calls_most_misreadings_unsafe(tmp_path):
     from nsgauge.data.importers.contract import ImportOptions  # noqa: PLC0415
     from nsgauge.data.importers.registry import import_source  # noqa: PLC0415
 
     import_source("msts", MSTS, out=tmp_path / "data", options=ImportOptions())
-    report = report_from_folders(tmp_path / "data", out=tmp_path / "report", reference="human")
+    report: Any = report_from_folders(tmp_path / "data", out=tmp_path / "report", reference="human")
     judge = next(row for row in report.audit.rows if row.judge.startswith("gpt-4o"))
     share = judge.inflation.share_of_not_grounded
     assert share.low > 0.5

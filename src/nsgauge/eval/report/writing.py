@@ -1,9 +1,8 @@
 """From a report to a folder, and from folders to a report: the thin outer layer."""
 
 import shlex
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts
 from nsgauge.errors import DataError
@@ -69,11 +68,11 @@ def report_from_folders(
         seed: Of the resampling behind the calibration bands.
 
     Raises:
-        DataError: a folder is missing or malformed, or the two don't belong together.
+        DataError: a folder is missing or malformed, or the scores name triples that the data
+            folder doesn't have.
+        ScoringError: the score folder isn't whole.
     """
     fingerprint = data_fingerprint(data)
-    scored: Mapping[str, Any] = {}
-    provenance = {"data": data.name, "data_fingerprint": fingerprint}
     inputs = ReportInputs(
         triples=read_triples(data),
         verdicts=read_verdicts(data),
@@ -81,12 +80,37 @@ def report_from_folders(
         title=title,
         command=_command(data, scores=scores, out=out, reference=reference),
         seed=seed,
-        provenance=provenance | scored.get("provenance", {}),
-        **{name: value for name, value in scored.items() if name != "provenance"},
+        provenance={"data": data.name, "data_fingerprint": fingerprint},
     )
+    if scores is not None:
+        inputs = _with_scores(inputs, scores=scores, fingerprint=fingerprint)
     report = build_report(inputs)
     write_report(report, out)
     return report
+
+
+def _with_scores(inputs: ReportInputs, *, scores: Path, fingerprint: str) -> ReportInputs:
+    """Add what a score folder holds, after a look at which data it was made from."""
+    # A report of the judges alone needs nothing of the scoring engine.
+    from nsgauge.eval.scoring import shards  # noqa: PLC0415
+
+    manifest = shards.read_manifest(scores)
+    facts: dict[str, object] = {
+        "scores": scores.name,
+        "scores_created": manifest.created,
+        "scored_by_nsgauge": manifest.nsgauge_version,
+        "scored_data_fingerprint": manifest.data_fingerprint,
+    }
+    if manifest.data_fingerprint != fingerprint:
+        # Verdicts may have come in since; rows that no longer exist are refused when joining.
+        facts["data_changed_since_scoring"] = "yes"
+    return replace(
+        inputs,
+        scores=shards.read_scores(scores),
+        controls=shards.read_controls(scores),
+        bundle=manifest.bundle,
+        provenance={**inputs.provenance, **facts},
+    )
 
 
 def _command(data: Path, *, scores: Path | None, out: Path, reference: str | None) -> str:
