@@ -11,7 +11,7 @@ from nsgauge.eval.census import census_rates, judge_axis_rate, judge_rates
 from nsgauge.eval.clusters import draw_of
 from nsgauge.eval.greg import greg_cells
 from nsgauge.eval.intervals import bounded_rate, check_confidence
-from nsgauge.eval.plus_two import Sample, is_informative, plus_two
+from nsgauge.eval.plus_two import Sample, correlation, is_informative, plus_two
 from nsgauge.eval.rate_table import (
     MINIMUM_JUDGED,
     PoolClusters,
@@ -22,7 +22,7 @@ from nsgauge.eval.rate_table import (
     no_rows,
     rate_table,
 )
-from nsgauge.protocol import RATES, Rate, rate_weights
+from nsgauge.protocol import CELLS, RATES, Rate, rate_weights
 
 __all__ = [
     "MINIMUM_JUDGED",
@@ -86,7 +86,7 @@ def estimate_rates(
         )
         for rate in RATES
     }
-    if any(is_informative(sample.correlation, draws=draw.draws) for sample in samples.values()):
+    if _helps(labels, judged=judged, draws=draw.draws):
         shares = greg_cells(labels, judged=judged, unjudged=unjudged)
     else:
         shares = labels.mean(axis=0) / labels.mean(axis=0).sum()
@@ -123,6 +123,23 @@ def transported_rates(probabilities: Float[np.ndarray, "rows cells"]) -> RateTab
             note="transported, not checked: the judge saw no row of this pool",
         ),
     )
+
+
+def _helps(
+    labels: Float[np.ndarray, "judged cells"],
+    *,
+    judged: Float[np.ndarray, "judged cells"],
+    draws: int,
+) -> bool:
+    """Whether the classifier tells anything of the judge, on a cell or on an axis.
+
+    All cells count, also those that no rate is of, so that naming the classes the other way round
+    can't change the answer.
+    """
+    axes = np.array([rate_weights(rate) for rate in (Rate.UNSAFE, Rate.NOT_GROUNDED)])
+    ways = np.vstack([np.eye(len(CELLS)), axes])
+    found = (correlation(labels @ way, other=judged @ way) for way in ways)
+    return any(is_informative(each, draws=draws) for each in found)
 
 
 def _corrected(rate: Rate, *, value: float, sample: Sample, confidence: float) -> RateEstimate:
