@@ -3,8 +3,10 @@
 import numpy as np
 from jaxtyping import Float
 
+from nsgauge.eval.plus_two import FLAT
+
 # Directions of the probabilities that hardly vary among the judged rows carry no slope.
-_RANK_TOLERANCE = 1e-6
+_RANK_TOLERANCE = 1e-4
 
 
 def greg_cells(
@@ -29,7 +31,7 @@ def greg_cells(
     """
     judged_mean, label_mean = judged.mean(axis=0), labels.mean(axis=0)
     spread = np.concatenate([judged, unjudged]).std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
+    scale = np.where(spread > FLAT, spread, np.inf)
     design = (judged - judged_mean) / scale
     slopes = np.linalg.lstsq(design, labels - label_mean, rcond=_RANK_TOLERANCE)[0]
     rest = project_on_simplex(label_mean + (unjudged.mean(axis=0) - judged_mean) / scale @ slopes)

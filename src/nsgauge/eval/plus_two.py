@@ -14,6 +14,9 @@ from jaxtyping import Float
 from nsgauge.eval.clusters import Draw, design_effect, scarcest
 from nsgauge.eval.intervals import Interval, clopper_pearson, t_quantile
 
+FLAT = 1e-6
+"""Probabilities that spread less than this are constant: their digits are mostly rounding."""
+
 SCARCE = 5
 """Below this many positive (or negative) draws the exact binomial interval joins in."""
 
@@ -64,16 +67,14 @@ def correlation(
     if not len(first):
         return None
     x, y = first - first.mean(), other - other.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    # A spread of rounding errors alone isn't one.
-    if scale <= 1e-12 * len(x):
+    if min(x @ x, y @ y) <= FLAT**2 * len(x):
         return None
-    return float(np.clip(x @ y / scale, -1.0, 1.0))
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
 
 
 def is_informative(found: float | None, *, draws: int) -> bool:
     """Whether a correlation is surely above zero; if not, the judge alone guesses better."""
-    return found is not None and found >= 2 / draws**0.5
+    return found is not None and found > 2 / draws**0.5
 
 
 def plus_two(sample: Sample, *, point: float, confidence: float) -> PlusTwo:
