@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nsgauge.errors import SettingsError
+
+# Not `Self`: the runtime type checks of the tests can't resolve it here.
+OfSettings = TypeVar("OfSettings", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -16,7 +19,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def from_yaml(cls, path: Path, *, overrides: Sequence[str] = ()) -> Self:
+    def from_yaml(
+        cls: type[OfSettings], path: Path, *, overrides: Sequence[str] = ()
+    ) -> OfSettings:
         """Read settings from a YAML file, then apply `section.key=value` overrides.
 
         Args:
@@ -32,7 +37,7 @@ class Settings(BaseModel):
         return cls.from_mapping(content, source=str(path))
 
     @classmethod
-    def from_mapping(cls, content: dict[str, Any], *, source: str) -> Self:
+    def from_mapping(cls: type[OfSettings], content: dict[str, Any], *, source: str) -> OfSettings:
         """Validate a mapping, naming `source` and every faulty key in the error.
 
         Raises:

@@ -1,0 +1,67 @@
+"""The model card that a bundle carries as its README.md."""
+
+from nsgauge.checkpoints.manifest import BundleManifest
+
+_TEMPLATE = """\
+# {name}
+
+A classifier of vision-language model responses: safe or unsafe, and safety-grounded or not (NSG).
+Made by nsgauge {version} on {created}; load it with `nsgauge.Classifier.load(path)` or score a data
+folder with `nsgauge score`.
+
+| | |
+|---|---|
+| towers | preset `{preset}` with LoRA rank {rank} |
+| teacher | {judges} |
+| trained on | {rows} rows of {vllms} VLLMs, data {data} |
+| calibration | {calibration} |
+| thresholds | unsafe >= {unsafe:.3f}, not_grounded >= {not_grounded:.3f} |
+| training took | {seconds:.0f} s |
+
+## On validation rows
+
+| measure | value |
+|---|---|
+{validation}
+
+These rows chose the thresholds and the snapshot, so they flatter. The honest figures are those of
+`nsgauge report` on unseen items.
+
+## When not to trust it
+
+It imitates its teacher: the teacher's errors are its errors. Its thresholds hold for responses like
+those it was trained on; on a new benchmark, a new VLLM, another language or much longer responses
+label a few hundred rows and read the report before quoting a rate. It measures responses in
+bulk; it is not a moderation gate.
+"""
+
+
+def model_card(manifest: BundleManifest) -> str:
+    """The card as Markdown."""
+    training = manifest.training
+    rows = ", ".join(f"{count} {side}" for side, count in training.rows.items())
+    measures = [
+        f"| {_escaped(name)} | {'undefined' if value is None else f'{value:.3f}'} |"
+        for name, value in training.validation.items()
+    ]
+    return _TEMPLATE.format(
+        name=manifest.name,
+        version=manifest.nsgauge_version,
+        created=training.created,
+        preset=manifest.preset.name,
+        rank=manifest.lora.rank,
+        judges=_escaped(", ".join(training.judges)),
+        rows=rows,
+        vllms=len(training.vllms),
+        data=training.data_fingerprint[:12],
+        calibration=manifest.calibrator.method.replace("_", " "),
+        unsafe=manifest.thresholds.unsafe,
+        not_grounded=manifest.thresholds.not_grounded,
+        seconds=training.seconds,
+        validation="\n".join(measures),
+    )
+
+
+def _escaped(text: str) -> str:
+    """Names come from the user's files: no markup, no table cells."""
+    return "".join(" " if c in "\r\n" else f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)

@@ -1,0 +1,72 @@
+"""The bundle's manifest: `bundle.json`, everything about a saved classifier but its weights."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from nsgauge.models.calibrator import Calibrator
+from nsgauge.models.fusion import FusionSettings
+from nsgauge.models.lora import LoraSettings
+from nsgauge.models.preset import Preset
+from nsgauge.models.windows import WindowPolicy
+from nsgauge.settings import Settings
+
+FORMAT: Literal[1] = 1
+
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Thresholds(Settings):
+    """A verdict is positive where the calibrated probability reaches the threshold."""
+
+    unsafe: Probability
+    not_grounded: Probability
+
+
+class TrainingFacts(Settings):
+    """Where a classifier comes from.
+
+    Attributes:
+        judges: The teacher.
+        prompt_hashes: Of the judges' instructions, where the data knew them.
+        data_fingerprint: Of the data folder trained on.
+        vllms: Whose answers were trained on.
+        rows: Per side of the split.
+        left_out: Rows of the data folder not used, by reason.
+        recipe: As resolved.
+        validation: Name to number, as measured on validation when thresholds were chosen.
+        seconds: Training took.
+        versions: Of the libraries.
+        created: UTC, ISO 8601.
+    """
+
+    judges: tuple[str, ...]
+    prompt_hashes: tuple[str, ...]
+    data_fingerprint: str
+    vllms: tuple[str, ...]
+    rows: dict[str, int]
+    left_out: dict[str, int]
+    recipe: dict[str, Any]
+    validation: dict[str, float | None]
+    seconds: float
+    versions: dict[str, str]
+    created: str
+
+
+class BundleManifest(Settings):
+    """Contents of `bundle.json`."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    nsgauge_version: str
+    preset: Preset
+    tower_directory: str | None
+    tower_fingerprint: str
+    windows: WindowPolicy
+    captions: bool
+    lora: LoraSettings
+    fusion: FusionSettings
+    calibrator: Calibrator
+    thresholds: Thresholds
+    training: TrainingFacts
+    files: dict[str, str]

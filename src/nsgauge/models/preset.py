@@ -1,0 +1,87 @@
+"""Presets: YAML that names a pair of towers, where their weights are and what they expect."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from nsgauge.errors import SettingsError
+from nsgauge.settings import Settings
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Channels = tuple[float, float, float]
+Resize = Literal["crop", "squash"]
+
+
+class PackagedFile(Settings):
+    """A weights file that an installed Python package carries."""
+
+    package: str
+    file: str
+    sha256: Sha256
+
+
+class PackagedWeights(Settings):
+    """Where the two towers' weights come from when packages carry them."""
+
+    image: PackagedFile
+    text: PackagedFile
+
+
+class HubModel(Settings):
+    """A model and a tag of pretrained weights, both as open_clip names them."""
+
+    model: str
+    pretrained: str
+
+
+class Preset(Settings):
+    """A pair of towers: either `hub`, or `open_clip` (a configuration) with `weights`.
+
+    `mean`, `std` and `resize` are read from open_clip for a hub model and must be absent there.
+    `patch_grid` g > 0 hands the g x g averaged patches to the fusion beside the pooled image.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    hub: HubModel | None = None
+    open_clip: dict[str, Any] | None = None
+    weights: PackagedWeights | None = None
+    mean: Channels | None = None
+    std: Channels | None = None
+    resize: Resize | None = None
+    patch_grid: int = Field(0, ge=0, le=7)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Preset":
+        own = (self.open_clip, self.weights, self.mean, self.std, self.resize)
+        if self.hub is not None and any(part is not None for part in own):
+            raise ValueError("`hub` brings its own configuration, weights and transform")
+        if self.hub is None and any(part is None for part in own):
+            raise ValueError("give `hub`, or all of open_clip, weights, mean, std and resize")
+        return self
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that the package carries, sorted."""
+    folder = resources.files("nsgauge.models") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by the name it ships under, or by the path of a YAML file.
+
+    Raises:
+        SettingsError: no such preset or file, or it isn't valid.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Preset.from_yaml(Path(name))
+    if name not in preset_names():
+        known = ", ".join(preset_names())
+        raise SettingsError(f"preset {name!r} is unknown; known: {known}; or give a .yaml path")
+    with resources.as_file(resources.files("nsgauge.models") / "presets" / f"{name}.yaml") as path:
+        return Preset.from_yaml(path)

@@ -1,0 +1,79 @@
+"""Text to token ids, in Rust: the same ids as open_clip's tokenizers, on any text."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+# Past this a text is cut before it is tokenized; the caller marks the row as truncated.
+CHARACTERS_READ = 200_000
+
+# What open_clip's SimpleTokenizer splits words by, less its two special tokens: here a text that
+# spells one out is text.
+_CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+class TextTokenizer:
+    """Turns texts into token ids without start and end tokens.
+
+    Args:
+        tokenizer: Rust tokenizer; must add nothing and know no special tokens in texts.
+        clean: Applied to each text first.
+        start: Id that opens every window.
+        end: Id that closes every window.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, clean: Callable[[str], str], start: int, end: int
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._clean = clean
+        self.start = start
+        self.end = end
+
+    @classmethod
+    def wordpiece(cls, path: Path) -> "TextTokenizer":
+        """A BERT-like tokenizer from its `tokenizer.json`."""
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        # "[SEP]" in a response is text: without this it would become the control token.
+        tokenizer.encode_special_tokens = True
+        vocabulary = tokenizer.get_vocab()
+        return cls(tokenizer, clean=str, start=vocabulary["[CLS]"], end=vocabulary["[SEP]"])
+
+    @classmethod
+    def clip(
+        cls,
+        vocabulary: Mapping[str, int],
+        *,
+        merges: Sequence[tuple[str, str]],
+        clean: Callable[[str], str],
+    ) -> "TextTokenizer":
+        """CLIP's byte-pair encoding from its vocabulary and ranked merges."""
+        tokenizer = Tokenizer(
+            models.BPE(vocab=dict(vocabulary), merges=list(merges), end_of_word_suffix="</w>")
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_CLIP_WORDS), "removed", invert=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        start, end = vocabulary["<start_of_text>"], vocabulary["<end_of_text>"]
+        return cls(tokenizer, clean=clean, start=start, end=end)
+
+    def ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of each text; anything past `CHARACTERS_READ` is not read."""
+        cleaned = [self._clean(_encodable(text[:CHARACTERS_READ])) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(cleaned, add_special_tokens=False)
+        return [tuple(encoding.ids) for encoding in encodings]
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates, which Rust refuses, replaced by U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

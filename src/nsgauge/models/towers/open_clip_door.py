@@ -1,0 +1,200 @@
+"""The door to open_clip: reference models, their weights, cleaning and transforms.
+
+The only file that imports open_clip. What it builds is the reference that our towers take their
+weights from and are tested against; it is not what runs, except for convolutional image trunks.
+"""
+
+import importlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from nsgauge.errors import SettingsError
+from nsgauge.models.preset import HubModel, PackagedFile, Preset, Resize
+from nsgauge.models.towers.image import Normalisation
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An open_clip model in eval mode, with what goes before its image tower.
+
+    Attributes:
+        model: open_clip's CLIP or CustomTextCLIP, fp32 on the CPU.
+        normalisation: Of the pixels.
+        image_side_px: Side of the square that the image tower reads.
+        resize: How a picture becomes that square.
+        text_context: Positions that the text tower was trained to read.
+        text_directory: Where a Hugging Face text tower's tokenizer lies; None for CLIP's own.
+    """
+
+    model: nn.Module
+    normalisation: Normalisation
+    image_side_px: int
+    resize: Resize
+    text_context: int
+    text_directory: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipVocabulary:
+    """What CLIP's byte-pair tokenizer is made of."""
+
+    vocabulary: dict[str, int]
+    merges: list[tuple[str, str]]
+    clean: Callable[[str], str]
+
+
+def reference_of(preset: Preset, *, tower_directory: Path | None) -> Reference:
+    """Build the preset's open_clip model with its pretrained weights.
+
+    Args:
+        preset: Which towers.
+        tower_directory: For a hub preset, a local directory in open_clip's layout
+            (`open_clip_config.json`, `open_clip_model.safetensors`) to read instead of the hub.
+
+    Raises:
+        SettingsError: weights are missing, damaged or can't be fetched.
+    """
+    if preset.hub is not None:
+        return _hub_reference(preset.hub, tower_directory=tower_directory)
+    if tower_directory is not None:
+        raise SettingsError(f"tower_directory is for hub presets; {preset.name!r} brings its own")
+    return _packaged_reference(preset)
+
+
+def clip_vocabulary() -> ClipVocabulary:
+    """CLIP's vocabulary, merges and cleaning, from open_clip's own tokenizer."""
+    open_clip = _open_clip()
+    tokenizer = open_clip.tokenizer.SimpleTokenizer(clean="lower")
+    merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
+    return ClipVocabulary(tokenizer.encoder, merges, tokenizer.clean_fn)
+
+
+def _open_clip() -> Any:
+    """Import open_clip without its side effect on the Rust tokenizers' threads."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    open_clip = importlib.import_module("open_clip")
+    if before is None:
+        # open_clip sets it to "false" for the whole process (mlfoundations/open_clip#208).
+        os.environ.pop("TOKENIZERS_PARALLELISM", None)
+    else:
+        os.environ["TOKENIZERS_PARALLELISM"] = before
+    return open_clip
+
+
+def _hub_reference(hub: HubModel, *, tower_directory: Path | None) -> Reference:
+    open_clip = _open_clip()
+    if tower_directory is None:
+        name, pretrained = hub.model, hub.pretrained
+    else:
+        _check_local_layout(tower_directory)
+        name, pretrained = f"local-dir:{tower_directory.resolve()}", None
+    try:
+        model = open_clip.create_model(
+            name, pretrained=pretrained, precision="fp32", device="cpu", require_pretrained=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise SettingsError(
+            f"{hub.model} ({hub.pretrained}): weights can't be loaded ({error}); with no hub in "
+            "reach, give tower_directory, a local directory in open_clip's layout"
+        ) from error
+    expected = open_clip.get_model_preprocess_cfg(model)
+    side = expected["size"]
+    return Reference(
+        model=model.eval(),
+        normalisation=Normalisation(mean=tuple(expected["mean"]), std=tuple(expected["std"])),
+        image_side_px=side if isinstance(side, int) else side[0],
+        resize="squash" if expected.get("resize_mode") == "squash" else "crop",
+        text_context=int(model.context_length),
+        text_directory=None,
+    )
+
+
+def _check_local_layout(directory: Path) -> None:
+    """A local tower is a configuration and safetensors, never a pickle."""
+    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+        if not (directory / name).is_file():
+            raise SettingsError(
+                f"{directory}: {name} is missing; expected open_clip's local layout "
+                "(open_clip_config.json and open_clip_model.safetensors)"
+            )
+    pickles = [path.name for path in directory.iterdir() if path.suffix in PICKLE_SUFFIXES]
+    if pickles:
+        raise SettingsError(f"{directory}: holds pickles ({', '.join(pickles)}); remove them")
+
+
+def _packaged_reference(preset: Preset) -> Reference:
+    if preset.open_clip is None or preset.weights is None:
+        raise SettingsError(f"preset {preset.name!r} names no packaged towers")
+    if preset.mean is None or preset.std is None or preset.resize is None:
+        raise SettingsError(f"preset {preset.name!r} doesn't say what its image tower expects")
+    image_file = verified_file(preset.weights.image)
+    text_file = verified_file(preset.weights.text)
+    configuration: dict[str, Any] = json.loads(json.dumps(preset.open_clip))
+    configuration["text_cfg"]["hf_model_name"] = str(text_file.parent)
+    model: nn.Module = _open_clip().model.CustomTextCLIP(**configuration)
+    _load_image_trunk(model, path=image_file)
+    _load_text_transformer(model, path=text_file)
+    return Reference(
+        model=model.eval(),
+        normalisation=Normalisation(mean=preset.mean, std=preset.std),
+        image_side_px=int(configuration["vision_cfg"]["image_size"]),
+        resize=preset.resize,
+        text_context=int(configuration["text_cfg"]["context_length"]),
+        text_directory=text_file.parent,
+    )
+
+
+def verified_file(packaged: PackagedFile) -> Path:
+    """Path of a weights file inside an installed package, its SHA-256 checked.
+
+    Raises:
+        SettingsError: the package is not installed, or the file is missing or another one.
+    """
+    spec = importlib.util.find_spec(packaged.package)
+    if spec is None or spec.origin is None:
+        raise SettingsError(
+            f"package {packaged.package!r} is not installed: pip install 'nsgauge[pocket]'"
+        )
+    path = Path(spec.origin).parent / packaged.file
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such file; reinstall {packaged.package!r}")
+    found = sha256(path.read_bytes()).hexdigest()
+    if found != packaged.sha256:
+        raise SettingsError(
+            f"{path}: SHA-256 is {found}, expected {packaged.sha256}; reinstall the package"
+        )
+    return path
+
+
+def _load_image_trunk(model: nn.Module, *, path: Path) -> None:
+    """EfficientNet weights in their first PyTorch port's names into timm's trunk.
+
+    Both list the same tensors in the same order, the classifier last; the SHA-256 pins the file
+    and strict shapes catch a change in timm.
+    """
+    # weights_only: a state dict of a file whose SHA-256 was just checked.
+    state = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251 (the one door)
+    trunk = model.get_submodule("visual.trunk")
+    names = list(trunk.state_dict())
+    tensors = [tensor for name, tensor in state.items() if not name.startswith("_fc.")]
+    if len(names) != len(tensors):
+        raise SettingsError(f"{path}: {len(tensors)} tensors, the trunk has {len(names)}")
+    trunk.load_state_dict(dict(zip(names, tensors, strict=True)), strict=True)
+
+
+def _load_text_transformer(model: nn.Module, *, path: Path) -> None:
+    state = load_file(path)
+    transformer = model.get_submodule("text.transformer")
+    wanted = transformer.state_dict()
+    transformer.load_state_dict({name: state[name] for name in wanted}, strict=True)

@@ -1,0 +1,149 @@
+"""Packed sequences: texts of different lengths laid end to end, without padding."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+from torch.nn.functional import scaled_dot_product_attention
+
+HALF_PRECISION = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One sequence as a text tower reads it, start and end tokens included.
+
+    Attributes:
+        ids: Token ids, in order.
+        segments: Per token, 0 for the first text and 1 for the second; towers without segment
+            embeddings ignore it.
+    """
+
+    ids: tuple[int, ...]
+    segments: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`count` sequences of equal `length` that lie together, from `start` on."""
+
+    start: int
+    count: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Sequences laid end to end, shortest first, so that equal lengths lie together.
+
+    Attributes:
+        ids: Token ids.
+        segments: Segment per token.
+        positions: Position within its own sequence, per token.
+        lengths: Length of each packed sequence, ascending.
+        restore: `packed_rows[restore]` brings one-row-per-sequence results back to the order in
+            which the sequences were given.
+    """
+
+    ids: Int[Tensor, " tokens"]
+    segments: Int[Tensor, " tokens"]
+    positions: Int[Tensor, " tokens"]
+    lengths: tuple[int, ...]
+    restore: Int[Tensor, " sequences"]
+
+    @classmethod
+    def of(cls, windows: Sequence[Window]) -> "Packed":
+        """Pack windows; none may be empty.
+
+        Raises:
+            ValueError: there are no windows, or one of them holds no token.
+        """
+        if not windows or any(not window.ids for window in windows):
+            raise ValueError("pack at least one window, each with at least one token")
+        order = sorted(range(len(windows)), key=lambda index: len(windows[index].ids))
+        lengths = tuple(len(windows[index].ids) for index in order)
+        restore = np.empty(len(order), dtype=np.int64)
+        restore[order] = np.arange(len(order))
+        ids = np.concatenate([np.asarray(windows[index].ids) for index in order])
+        segments = np.concatenate([np.asarray(windows[index].segments) for index in order])
+        positions = np.concatenate([np.arange(length) for length in lengths])
+        return cls(
+            ids=torch.from_numpy(ids.astype(np.int64)),
+            segments=torch.from_numpy(segments.astype(np.int64)),
+            positions=torch.from_numpy(positions),
+            lengths=lengths,
+            restore=torch.from_numpy(restore),
+        )
+
+    def to(self, device: torch.device) -> "Packed":
+        """The same sequences on another device."""
+        return Packed(
+            ids=self.ids.to(device),
+            segments=self.segments.to(device),
+            positions=self.positions.to(device),
+            lengths=self.lengths,
+            restore=self.restore.to(device),
+        )
+
+    @property
+    def runs(self) -> Iterator[Run]:
+        """The stretches of equal length, in order."""
+        start = 0
+        for length, group in groupby(self.lengths):
+            count = sum(1 for _ in group)
+            yield Run(start, count, length)
+            start += count * length
+
+
+def packed_attention(
+    query: Float[Tensor, "tokens heads depth"],
+    *,
+    key: Float[Tensor, "tokens heads depth"],
+    value: Float[Tensor, "tokens heads depth"],
+    runs: Sequence[Run],
+    causal: bool,
+) -> Float[Tensor, "tokens heads depth"]:
+    """Self-attention within each packed sequence, never across two.
+
+    On CUDA in half precision this is one variable-length kernel; elsewhere one ordinary
+    attention per run of equal lengths.
+    """
+    if query.is_cuda and query.dtype in HALF_PRECISION:
+        return _varlen_attention(query, key=key, value=value, runs=runs, causal=causal)
+    parts = []
+    for run in runs:
+        stop = run.start + run.count * run.length
+        q, k, v = (
+            tensor[run.start : stop].view(run.count, run.length, *tensor.shape[1:]).transpose(1, 2)
+            for tensor in (query, key, value)
+        )
+        attended = scaled_dot_product_attention(q, k, v, is_causal=causal)
+        parts.append(attended.transpose(1, 2).flatten(0, 1))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _varlen_attention(
+    query: Float[Tensor, "tokens heads depth"],
+    *,
+    key: Float[Tensor, "tokens heads depth"],
+    value: Float[Tensor, "tokens heads depth"],
+    runs: Sequence[Run],
+    causal: bool,
+) -> Float[Tensor, "tokens heads depth"]:
+    lengths = [run.length for run in runs for _ in range(run.count)]
+    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    offsets = torch.from_numpy(bounds).to(query.device, non_blocking=True)
+    longest = max(lengths)
+    # torch 2.11 to 2.13 moved causality from `is_causal` to `window_size`; the range starts at
+    # 2.11, whose signature has `window_size` already.
+    window = (-1, 0) if causal else (-1, -1)
+    attended = varlen_attn(
+        query, key, value, offsets, offsets, longest, longest, window_size=window
+    )
+    return cast("Tensor", attended)

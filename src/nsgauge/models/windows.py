@@ -1,0 +1,164 @@
+"""Long text: balanced windows of a tower's context, nothing dropped silently."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from pydantic import Field
+
+from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
+from nsgauge.models.towers.packing import Window
+from nsgauge.settings import Settings
+
+
+class TextRole(IntEnum):
+    """What a window holds; the fusion has an embedding per role."""
+
+    PROMPT = 0
+    RESPONSE = 1
+    CAPTION = 2
+    JOINT = 3
+    """The prompt's beginning and a stretch of the response, as a pair."""
+
+
+class WindowPolicy(Settings):
+    """How a prompt and a response become windows.
+
+    `joint` reads the prompt's first `prompt_tokens` and a stretch of the response in one window;
+    `apart` reads them in windows of their own, so that a prompt is encoded once for all its
+    responses. `max_windows` caps the windows of each text; a row that hits it is `truncated`.
+    `window_tokens` (start and end tokens included) must fit the tower's context; None is all of it.
+    """
+
+    layout: Literal["joint", "apart"] = "joint"
+    window_tokens: int | None = Field(None, ge=8)
+    prompt_tokens: int = Field(64, ge=1)
+    max_windows: int = Field(8, ge=1, le=64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowText:
+    """One triple's windows.
+
+    Attributes:
+        windows: In reading order.
+        roles: What each window holds.
+        ordinals: 0, 1, ... within the windows of the same role.
+        truncated: Whether a cap cut the prompt, the response or the caption.
+    """
+
+    windows: tuple[Window, ...]
+    roles: tuple[TextRole, ...]
+    ordinals: tuple[int, ...]
+    truncated: bool
+
+    @property
+    def response_windows(self) -> int:
+        """How many windows the response is read in."""
+        return sum(role in (TextRole.RESPONSE, TextRole.JOINT) for role in self.roles)
+
+
+def balanced(ids: tuple[int, ...], *, capacity: int) -> list[tuple[int, ...]]:
+    """Split into the fewest stretches of at most `capacity`, whose lengths differ by one at most.
+
+    Example:
+        >>> [len(stretch) for stretch in balanced(tuple(range(10)), capacity=4)]
+        [4, 3, 3]
+    """
+    if capacity < 1:
+        raise ValueError(f"a window needs room for at least one token, got {capacity}")
+    count = max(1, -(-len(ids) // capacity))
+    short, longer = divmod(len(ids), count)
+    bounds = [0]
+    for index in range(count):
+        bounds.append(bounds[-1] + short + (index < longer))
+    return [ids[bounds[index] : bounds[index + 1]] for index in range(count)]
+
+
+class RowReader:
+    """Lays out rows as windows for one tower.
+
+    Args:
+        tokenizer: Of the tower.
+        context: Positions that the tower knows.
+        policy: The recipe's choice.
+
+    Raises:
+        ValueError: the policy's window doesn't fit the context, or leaves the response no room.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, *, context: int, policy: WindowPolicy) -> None:
+        window = policy.window_tokens or context
+        if window > context:
+            raise ValueError(f"window_tokens is {window}, the text tower reads {context} at most")
+        self._tokenizer = tokenizer
+        self._policy = policy
+        self._window = window
+        if policy.layout == "joint" and self._response_room(policy.prompt_tokens) < 1:
+            raise ValueError(
+                f"prompt_tokens {policy.prompt_tokens} leaves no room for the response in a "
+                f"window of {window}: lower it or choose layout: apart"
+            )
+
+    def read(
+        self, prompts: list[str], *, responses: list[str], captions: list[str | None]
+    ) -> list[RowText]:
+        """Windows of each row; an empty text becomes one empty window, a missing caption none."""
+        texts = [*prompts, *responses, *(caption or "" for caption in captions)]
+        ids = self._tokenizer.ids(texts)
+        rows = len(prompts)
+        return [
+            self._row(
+                ids[row],
+                response=ids[rows + row],
+                caption=None if caption is None else ids[2 * rows + row],
+                unread=len(prompts[row]) > CHARACTERS_READ or len(responses[row]) > CHARACTERS_READ,
+            )
+            for row, caption in enumerate(captions)
+        ]
+
+    def _response_room(self, prompt_tokens: int) -> int:
+        return self._window - prompt_tokens - 3
+
+    def _row(
+        self,
+        prompt: tuple[int, ...],
+        *,
+        response: tuple[int, ...],
+        caption: tuple[int, ...] | None,
+        unread: bool,
+    ) -> RowText:
+        room = self._window - 2
+        parts: list[tuple[TextRole, list[Window]]] = []
+        if self._policy.layout == "joint":
+            head, rest = prompt[: self._policy.prompt_tokens], prompt[self._policy.prompt_tokens :]
+            stretches = balanced(response, capacity=self._response_room(len(head)))
+            if rest:
+                parts.append((TextRole.PROMPT, self._singles(balanced(rest, capacity=room))))
+            parts.append((TextRole.JOINT, [self._pair(head, stretch) for stretch in stretches]))
+        else:
+            parts.append((TextRole.PROMPT, self._singles(balanced(prompt, capacity=room))))
+            parts.append((TextRole.RESPONSE, self._singles(balanced(response, capacity=room))))
+        if caption is not None:
+            parts.append((TextRole.CAPTION, self._singles(balanced(caption, capacity=room))))
+        return self._capped(parts, unread=unread)
+
+    def _capped(self, parts: list[tuple[TextRole, list[Window]]], *, unread: bool) -> RowText:
+        cap = self._policy.max_windows
+        kept = [
+            (window, role, ordinal)
+            for role, windows in parts
+            for ordinal, window in enumerate(windows[:cap])
+        ]
+        windows, roles, ordinals = zip(*kept, strict=True)
+        truncated = unread or any(len(part) > cap for _, part in parts)
+        return RowText(windows=windows, roles=roles, ordinals=ordinals, truncated=truncated)
+
+    def _singles(self, stretches: list[tuple[int, ...]]) -> list[Window]:
+        start, end = self._tokenizer.start, self._tokenizer.end
+        return [Window((start, *stretch, end), (0,) * (len(stretch) + 2)) for stretch in stretches]
+
+    def _pair(self, first: tuple[int, ...], second: tuple[int, ...]) -> Window:
+        start, end = self._tokenizer.start, self._tokenizer.end
+        segments = (0,) * (len(first) + 2) + (1,) * (len(second) + 1)
+        return Window((start, *first, end, *second, end), segments)

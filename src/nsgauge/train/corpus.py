@@ -1,0 +1,163 @@
+"""The corpus of one training: rows with a target, laid out, split and with their pictures."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from nsgauge.data.images import decode_image, image_digest, pixels, read_image
+from nsgauge.data.split import Side, assign_sides, group_keys, item_key
+from nsgauge.data.tables import read_triples, read_verdicts, triples_of
+from nsgauge.data.targets import targets_from_verdicts
+from nsgauge.errors import DataError, ImageError
+from nsgauge.models.towers.pair import Towers
+from nsgauge.models.windows import RowReader, RowText
+from nsgauge.records import ResponseState, Triple
+from nsgauge.train.recipe import Recipe
+
+Pixels = UInt8[np.ndarray, "3 side side"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Rows that can be learned from, and what was left out and why.
+
+    Attributes:
+        triples: The rows.
+        texts: Their windows.
+        masses: Their targets.
+        image_digests: Per row, SHA-256 of its picture's bytes; None where there is none.
+        images: Decoded pictures by digest.
+        sides: Which side of the split each row is on.
+        left_out: Rows left out, counted by reason.
+    """
+
+    triples: list[Triple]
+    texts: list[RowText]
+    masses: Float[np.ndarray, "rows observations"]
+    image_digests: list[str | None]
+    images: dict[str, Pixels]
+    sides: list[Side]
+    left_out: dict[str, int]
+
+    def rows_of(self, side: Side) -> list[int]:
+        """Row numbers on one side of the split."""
+        return [row for row, here in enumerate(self.sides) if here is side]
+
+    def item_keys(self, *sides: Side) -> set[str]:
+        """Digests of the items and images on these sides: what a bundle marks as seen."""
+        keys = {item_key(t.benchmark, t.item_id) for t in self._on(sides)}
+        images = {
+            digest
+            for digest, side in zip(self.image_digests, self.sides, strict=True)
+            if digest is not None and side in sides
+        }
+        return keys | images
+
+    def vllms(self, side: Side) -> set[str]:
+        """VLLMs whose answers lie on one side."""
+        return {triple.vllm for triple in self._on((side,))}
+
+    def _on(self, sides: tuple[Side, ...]) -> list[Triple]:
+        return [t for t, side in zip(self.triples, self.sides, strict=True) if side in sides]
+
+
+def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
+    """Read a data folder for one recipe.
+
+    Raises:
+        DataError: a table is missing or malformed, the teacher is unknown, or a side of the split
+            has no rows.
+    """
+    targets = targets_from_verdicts(read_verdicts(data), judges=recipe.teacher.judges)
+    mass_of = dict(zip(targets.triple_ids, targets.masses, strict=True))
+    left_out: Counter[str] = Counter()
+    kept: list[Triple] = []
+    for triple in triples_of(read_triples(data)):
+        reason = _reason_to_leave_out(triple, has_target=triple.triple_id in mass_of)
+        if reason is None:
+            kept.append(triple)
+        else:
+            left_out[reason] += 1
+    kept, digests, images = _with_images(kept, data=data, towers=towers, left_out=left_out)
+    keys = group_keys([item_key(t.benchmark, t.item_id) for t in kept], image_digests=digests)
+    corpus = Corpus(
+        triples=kept,
+        texts=_texts(kept, digests=digests, recipe=recipe, towers=towers),
+        masses=np.array([mass_of[t.triple_id] for t in kept], dtype=np.float32).reshape(-1, 8),
+        image_digests=digests,
+        images=images,
+        sides=assign_sides(keys, settings=recipe.split),
+        left_out=dict(left_out),
+    )
+    _check_sides(corpus, data=data)
+    return corpus
+
+
+def _reason_to_leave_out(triple: Triple, *, has_target: bool) -> str | None:
+    if triple.response_state is not ResponseState.ANSWERED:
+        return str(triple.response_state)
+    return None if has_target else "no_teacher_verdict"
+
+
+def _with_images(
+    triples: list[Triple], *, data: Path, towers: Towers, left_out: Counter[str]
+) -> tuple[list[Triple], list[str | None], dict[str, Pixels]]:
+    """Read each distinct picture once; rows whose picture can't be used are left out."""
+    by_path: dict[str, str | None] = {}
+    images: dict[str, Pixels] = {}
+    kept: list[Triple] = []
+    digests: list[str | None] = []
+    for triple in triples:
+        if triple.image is None:
+            kept.append(triple)
+            digests.append(None)
+            continue
+        if triple.image not in by_path:
+            by_path[triple.image] = _read(triple.image, data=data, towers=towers, images=images)
+        digest = by_path[triple.image]
+        if digest is None:
+            left_out["image_error"] += 1
+        else:
+            kept.append(triple)
+            digests.append(digest)
+    return kept, digests, images
+
+
+def _read(path: str, *, data: Path, towers: Towers, images: dict[str, Pixels]) -> str | None:
+    try:
+        content = read_image(data, path)
+        decoded = decode_image(content)
+    except ImageError:
+        return None
+    digest = image_digest(content)
+    images[digest] = pixels(decoded, side=towers.image_side_px, resize=towers.resize)
+    return digest
+
+
+def _texts(
+    triples: list[Triple], *, digests: list[str | None], recipe: Recipe, towers: Towers
+) -> list[RowText]:
+    reader = RowReader(towers.tokenizer, context=towers.text_context, policy=recipe.windows)
+    captions = [
+        triple.caption if recipe.captions and digest is None else None
+        for triple, digest in zip(triples, digests, strict=True)
+    ]
+    return reader.read(
+        [triple.prompt for triple in triples],
+        responses=[triple.response for triple in triples],
+        captions=captions,
+    )
+
+
+def _check_sides(corpus: Corpus, *, data: Path) -> None:
+    counts = Counter(corpus.sides)
+    empty = [side for side in (Side.TRAIN, Side.VALIDATION) if not counts[side]]
+    if empty:
+        raise DataError(
+            f"{data}: no rows on the {' or '.join(empty)} side of the split "
+            f"({len(corpus.triples)} usable rows; left out: {corpus.left_out or 'none'}); "
+            "label more items, or change the fractions under `split`"
+        )

@@ -1,0 +1,221 @@
+"""One training, from a data folder to a bundle; resumes where it was stopped."""
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from nsgauge.checkpoints.bundle import save_bundle
+from nsgauge.checkpoints.manifest import BundleManifest, Thresholds, TrainingFacts
+from nsgauge.data.split import Side
+from nsgauge.data.tables import data_fingerprint, read_verdicts
+from nsgauge.errors import SettingsError
+from nsgauge.models.calibrator import Calibrator
+from nsgauge.models.network import Network, build_network
+from nsgauge.models.prediction import cell_logits, encode_images
+from nsgauge.models.preset import load_preset
+from nsgauge.models.towers.pair import Towers, load_towers
+from nsgauge.protocol import Rate, rate_shares
+from nsgauge.train.axes import AxisQuality, axis_labels, axis_quality
+from nsgauge.train.calibrate import choose_threshold, fit_calibrator
+from nsgauge.train.corpus import Corpus, load_corpus
+from nsgauge.train.recipe import Recipe
+from nsgauge.train.trainer import RunState, run_training
+
+TOKENS_PER_BATCH = 8192
+IMAGES_PER_BATCH = 32
+AXES = (Rate.UNSAFE, Rate.NOT_GROUNDED)
+LIBRARIES = ("torch", "open-clip-torch", "timm", "transformers", "peft", "lightning")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """What a training gave.
+
+    Attributes:
+        bundle: Folder of the saved classifier.
+        manifest: Its manifest.
+        quality: Per axis, on validation.
+        resumed: Whether it went on from an earlier, unfinished run.
+    """
+
+    bundle: Path
+    manifest: BundleManifest
+    quality: dict[Rate, AxisQuality]
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finish:
+    """What is decided once the weights stand."""
+
+    calibrator: Calibrator
+    thresholds: Thresholds
+    quality: dict[Rate, AxisQuality]
+    calibration_losses: dict[str, float]
+
+
+def train(
+    recipe: Recipe, *, data: Path, out: Path, overwrite: bool = False, progress: bool = False
+) -> TrainingResult:
+    """Train a classifier and save its bundle.
+
+    A run that was stopped is resumed when it is started again with the same recipe, data and
+    output; its checkpoints and logs lie in `OUT.run`.
+
+    Args:
+        recipe: Everything that the training depends on.
+        data: A data folder.
+        out: Where the bundle goes.
+        overwrite: Replace a bundle that is there, and forget an earlier run.
+        progress: Show a progress bar.
+
+    Raises:
+        SettingsError: `out` is taken, the towers can't be had, or `OUT.run` is another run's.
+        DataError: the data can't be learned from.
+    """
+    if out.exists() and not overwrite:
+        raise SettingsError(f"{out} exists already: choose another --out or pass --overwrite")
+    started = time.monotonic()
+    towers = load_towers(load_preset(recipe.preset), tower_directory=recipe.tower_directory)
+    corpus = load_corpus(data, recipe=recipe, towers=towers)
+    state = RunState(folder=out.with_name(out.name + ".run"), key=_run_key(recipe, data=data))
+    network = _seeded_network(recipe, towers=towers)
+    resumed = run_training(
+        network, corpus=corpus, recipe=recipe, state=state, fresh=overwrite, progress=progress
+    )
+    finish = _finish(network, corpus=corpus, recipe=recipe)
+    facts = _facts(recipe, data=data, corpus=corpus, finish=finish, started=started)
+    manifest = _manifest(recipe, towers=towers, finish=finish, facts=facts)
+    seen = corpus.item_keys(Side.TRAIN, Side.VALIDATION, Side.CALIBRATION)
+    save_bundle(out, manifest=manifest, network=network, seen_keys=seen, overwrite=overwrite)
+    return TrainingResult(bundle=out, manifest=manifest, quality=finish.quality, resumed=resumed)
+
+
+def _run_key(recipe: Recipe, *, data: Path) -> str:
+    content = f"{recipe.model_dump_json()}:{data_fingerprint(data)}"
+    return sha256(content.encode()).hexdigest()
+
+
+def _seeded_network(recipe: Recipe, *, towers: Towers) -> Network:
+    """The untrained network; torch takes its initial weights from one global generator."""
+    torch.manual_seed(recipe.seed)
+    return build_network(
+        towers,
+        lora=recipe.lora,
+        fusion=recipe.fusion,
+        ordinals=recipe.windows.max_windows,
+    )
+
+
+def corpus_logits(
+    network: Network, *, corpus: Corpus, rows: list[int]
+) -> Float[np.ndarray, "rows cells"]:
+    """Uncalibrated logits of some rows of a corpus; leaves the network in eval mode."""
+    network.eval()
+    digests = [corpus.image_digests[row] for row in rows]
+    distinct = sorted({digest for digest in digests if digest is not None})
+    features = None
+    if distinct:
+        batches = (
+            np.stack(
+                [corpus.images[digest] for digest in distinct[start : start + IMAGES_PER_BATCH]]
+            )
+            for start in range(0, len(distinct), IMAGES_PER_BATCH)
+        )
+        features = encode_images(network.image_tower, batches=batches)
+    slot = {digest: index for index, digest in enumerate(distinct)}
+    return cell_logits(
+        network,
+        texts=[corpus.texts[row] for row in rows],
+        image_slots=[-1 if digest is None else slot[digest] for digest in digests],
+        image_features=features,
+        tokens_per_batch=TOKENS_PER_BATCH,
+    )
+
+
+def _finish(network: Network, *, corpus: Corpus, recipe: Recipe) -> _Finish:
+    """Calibrate on the calibration side, then choose thresholds on validation."""
+    held = corpus.rows_of(Side.CALIBRATION)
+    calibration = fit_calibrator(
+        corpus_logits(network, corpus=corpus, rows=held),
+        masses=corpus.masses[held].astype(np.float64),
+        generator=np.random.default_rng(recipe.seed),
+    )
+    validation = corpus.rows_of(Side.VALIDATION)
+    cells = calibration.calibrator.probabilities(
+        corpus_logits(network, corpus=corpus, rows=validation)
+    )
+    chosen: dict[str, float] = {}
+    quality: dict[Rate, AxisQuality] = {}
+    for axis in AXES:
+        positive, known = axis_labels(corpus.masses[validation], rate=axis)
+        probability = rate_shares(cells, rate=axis)[known]
+        target = getattr(recipe.thresholds, axis)
+        chosen[axis] = choose_threshold(probability, positive=positive[known], target=target)
+        quality[axis] = axis_quality(probability, positive=positive[known], threshold=chosen[axis])
+    return _Finish(
+        calibrator=calibration.calibrator,
+        thresholds=Thresholds.model_validate(chosen),
+        quality=quality,
+        calibration_losses=calibration.losses,
+    )
+
+
+def _facts(
+    recipe: Recipe, *, data: Path, corpus: Corpus, finish: _Finish, started: float
+) -> TrainingFacts:
+    validation = {
+        f"{axis}_{name}": value
+        for axis, quality in finish.quality.items()
+        for name, value in asdict(quality).items()
+    }
+    validation |= {
+        f"calibration_log_loss_{method}": loss for method, loss in finish.calibration_losses.items()
+    }
+    return TrainingFacts(
+        judges=recipe.teacher.judges,
+        prompt_hashes=_prompt_hashes(recipe, data=data),
+        data_fingerprint=data_fingerprint(data),
+        vllms=tuple(sorted(corpus.vllms(Side.TRAIN))),
+        rows={str(side): len(corpus.rows_of(side)) for side in Side},
+        left_out=corpus.left_out,
+        recipe=recipe.model_dump(mode="json"),
+        validation=validation,
+        seconds=round(time.monotonic() - started, 1),
+        versions={name: version(name) for name in LIBRARIES},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _prompt_hashes(recipe: Recipe, *, data: Path) -> tuple[str, ...]:
+    columns = read_verdicts(data).select(["judge", "prompt_hash"]).to_pydict()
+    pairs = zip(columns["judge"], columns["prompt_hash"], strict=True)
+    return tuple(sorted({h for judge, h in pairs if h and judge in recipe.teacher.judges}))
+
+
+def _manifest(
+    recipe: Recipe, *, towers: Towers, finish: _Finish, facts: TrainingFacts
+) -> BundleManifest:
+    directory = recipe.tower_directory
+    return BundleManifest(
+        name=recipe.name,
+        nsgauge_version=version("nsgauge"),
+        preset=load_preset(recipe.preset),
+        tower_directory=None if directory is None else str(directory.resolve()),
+        tower_fingerprint=towers.fingerprint,
+        windows=recipe.windows,
+        captions=recipe.captions,
+        lora=recipe.lora,
+        fusion=recipe.fusion,
+        calibrator=finish.calibrator,
+        thresholds=finish.thresholds,
+        training=facts,
+        files={},
+    )

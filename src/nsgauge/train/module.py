@@ -1,0 +1,181 @@
+"""The door to lightning, inner half: the module that trains the network, and its batches."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics.classification import BinaryAveragePrecision
+
+from nsgauge.data.batches import shuffled_batches
+from nsgauge.data.split import Side
+from nsgauge.models.inputs import NetworkInputs, assemble
+from nsgauge.models.network import Network
+from nsgauge.protocol import CELLS, RATE_CELLS, Rate
+from nsgauge.train.axes import axis_labels
+from nsgauge.train.corpus import Corpus
+from nsgauge.train.loss import observation_loss
+from nsgauge.train.recipe import OptimisationSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBatch:
+    """Inputs and targets of one step."""
+
+    inputs: NetworkInputs
+    masses: Float[Tensor, "rows observations"]
+
+    def to(self, device: torch.device) -> "TrainBatch":
+        """The same batch on another device."""
+        return TrainBatch(self.inputs.to(device), self.masses.to(device))
+
+
+class CorpusBatches:
+    """Batches of some of a corpus's rows, assembled as they are asked for."""
+
+    def __init__(self, corpus: Corpus, *, batches: Sequence[Sequence[int]]) -> None:
+        self._corpus = corpus
+        self._batches = batches
+
+    def __len__(self) -> int:
+        """How many batches."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[TrainBatch]:
+        """The batches, in order."""
+        for rows in self._batches:
+            yield self._batch(rows)
+
+    def _batch(self, rows: Sequence[int]) -> TrainBatch:
+        corpus = self._corpus
+        digests = [corpus.image_digests[row] for row in rows]
+        distinct = {
+            digest: slot for slot, digest in enumerate(dict.fromkeys(filter(None, digests)))
+        }
+        pixels = None
+        if distinct:
+            pixels = torch.from_numpy(np.stack([corpus.images[digest] for digest in distinct]))
+        inputs = assemble(
+            [corpus.texts[row] for row in rows],
+            image_slots=[-1 if digest is None else distinct[digest] for digest in digests],
+            pixels=pixels,
+        )
+        return TrainBatch(inputs, torch.from_numpy(corpus.masses[list(rows)]))
+
+
+class CorpusModule(lightning.LightningDataModule):
+    """Train and validation batches of a corpus; the order depends on seed and epoch alone."""
+
+    def __init__(self, corpus: Corpus, *, settings: OptimisationSettings, seed: int) -> None:
+        super().__init__()
+        self._corpus = corpus
+        self._settings = settings
+        self._seed = seed
+
+    def train_dataloader(self) -> CorpusBatches:
+        """This epoch's shuffled batches."""
+        epoch = 0 if self.trainer is None else self.trainer.current_epoch
+        return self._batches(Side.TRAIN, generator=np.random.default_rng((self._seed, epoch)))
+
+    def val_dataloader(self) -> CorpusBatches:
+        """Validation batches, the same every epoch."""
+        return self._batches(Side.VALIDATION, generator=np.random.default_rng(0))
+
+    def _batches(self, side: Side, *, generator: np.random.Generator) -> CorpusBatches:
+        rows = self._corpus.rows_of(side)
+        batches = shuffled_batches(
+            [self._corpus.image_digests[row] for row in rows],
+            rows_per_batch=self._settings.rows_per_step,
+            rows_per_image=self._settings.rows_per_image,
+            generator=generator,
+        )
+        return CorpusBatches(self._corpus, batches=[[rows[i] for i in batch] for batch in batches])
+
+
+class NetworkModule(lightning.LightningModule):
+    """Trains adapters, fusion and head; checkpoints hold what is trained, not the base weights."""
+
+    def __init__(self, network: Network, *, settings: OptimisationSettings, steps: int) -> None:
+        super().__init__()
+        self.network = network
+        self.strict_loading = False
+        self._settings = settings
+        self._steps = steps
+        self._precision = {
+            rate: BinaryAveragePrecision() for rate in (Rate.UNSAFE, Rate.NOT_GROUNDED)
+        }
+
+    def training_step(self, batch: TrainBatch, _index: int) -> Tensor:
+        """Loss of one step."""
+        loss = observation_loss(
+            self.network(batch.inputs),
+            masses=batch.masses,
+            smoothing=self._settings.label_smoothing,
+        )
+        self.log("train_loss", loss, batch_size=len(batch.masses), on_step=True, on_epoch=False)
+        return loss
+
+    def validation_step(self, batch: TrainBatch, _index: int) -> None:
+        """Loss and average precision per axis, over the rows whose axis the teacher named."""
+        logits = self.network(batch.inputs).float()
+        loss = observation_loss(logits, masses=batch.masses)
+        self.log("val_loss", loss, batch_size=len(batch.masses), prog_bar=True)
+        probabilities = logits.softmax(dim=-1)
+        for rate, metric in self._precision.items():
+            positive, known = (
+                torch.from_numpy(labels).to(self.device)
+                for labels in axis_labels(batch.masses.cpu().numpy(), rate=rate)
+            )
+            columns = [CELLS.index(cell) for cell in RATE_CELLS[rate]]
+            if known.any():
+                metric.update(probabilities[known][:, columns].sum(dim=1), positive[known].long())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's average precision where there were positives to find."""
+        for rate, metric in self._precision.items():
+            if metric.update_called and any(bool(t.any()) for t in metric.target):
+                self.log(f"val_average_precision_{rate}", metric.compute(), prog_bar=True)
+            metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a rate for adapters and one for fusion and head; warm-up, then cosine."""
+        trained = [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
+        settings = self._settings
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for n, p in trained if ".lora_" in n], "lr": settings.adapter_rate},
+                {"params": [p for n, p in trained if ".lora_" not in n], "lr": settings.head_rate},
+            ],
+            weight_decay=settings.weight_decay,
+        )
+        warmup = max(1, int(settings.warmup_share * self._steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            done = (step - warmup) / max(1, self._steps - warmup)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained: the base weights come from the preset again."""
+        trained = {f"network.{n}" for n, p in self.network.named_parameters() if p.requires_grad}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
+
+    def transfer_batch_to_device(
+        self, batch: TrainBatch, device: torch.device, dataloader_idx: int
+    ) -> TrainBatch:
+        """Batches know how to move."""
+        del dataloader_idx
+        return batch.to(device)

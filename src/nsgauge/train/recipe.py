@@ -1,0 +1,116 @@
+"""Recipes: everything that one training depends on, in one YAML file."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from nsgauge.data.split import SplitSettings
+from nsgauge.errors import SettingsError
+from nsgauge.models.fusion import FusionSettings
+from nsgauge.models.lora import LoraSettings
+from nsgauge.models.windows import WindowPolicy
+from nsgauge.settings import Settings
+
+
+class TeacherSettings(Settings):
+    """Whose verdicts are learned; several judges' votes are pooled with equal weight."""
+
+    judges: tuple[str, ...] = Field(min_length=1)
+
+
+class OptimisationSettings(Settings):
+    """The optimiser and when to stop.
+
+    `rows_per_image` rows of one image lie together in a step, so that its picture is encoded once
+    for them. `patience` epochs without a lower validation loss end the training.
+    """
+
+    epochs: int = Field(10, ge=1)
+    patience: int = Field(3, ge=1)
+    rows_per_step: int = Field(32, ge=1)
+    rows_per_image: int = Field(4, ge=1)
+    adapter_rate: float = Field(5e-4, gt=0)
+    head_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    gradient_norm: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+class ThresholdTarget(Settings):
+    """What a threshold is chosen for, on validation.
+
+    `f1`: the largest F1. `equal_rates`: as many positive verdicts as the teacher gives.
+    `precision`: the lowest threshold whose precision reaches `precision`.
+    """
+
+    target: Literal["f1", "equal_rates", "precision"] = "f1"
+    precision: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _precision_goes_with_its_target(self) -> "ThresholdTarget":
+        if (self.target == "precision") != (self.precision is not None):
+            raise ValueError("`precision` is given with `target: precision`, and only then")
+        return self
+
+
+class ThresholdSettings(Settings):
+    """A target per axis."""
+
+    unsafe: ThresholdTarget = ThresholdTarget()
+    not_grounded: ThresholdTarget = ThresholdTarget()
+
+
+class Recipe(Settings):
+    """One training, whole.
+
+    `captions: true` lets a picture's description stand in where the picture is missing; such rows
+    are marked `caption` everywhere and are never reported as having been looked at.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    preset: str = "pocket"
+    tower_directory: Path | None = None
+    seed: int = Field(7, ge=0)
+    teacher: TeacherSettings
+    split: SplitSettings
+    windows: WindowPolicy = WindowPolicy()
+    captions: bool = False
+    lora: LoraSettings = LoraSettings()
+    fusion: FusionSettings = FusionSettings()
+    optimisation: OptimisationSettings = OptimisationSettings()
+    thresholds: ThresholdSettings = ThresholdSettings()
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that the package carries, sorted."""
+    folder = resources.files("nsgauge.train") / "recipes"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_recipe(name: str, *, overrides: tuple[str, ...] = ()) -> Recipe:
+    """A recipe by the path of a YAML file, or by the name it ships under.
+
+    Args:
+        name: `my.yaml`, or for example `msts-pocket`.
+        overrides: Each `section.key=value`.
+
+    Raises:
+        SettingsError: no such recipe or file, or it isn't valid.
+    """
+    if Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
+        return Recipe.from_yaml(Path(name), overrides=overrides)
+    shipped = Path(name).stem if Path(name).parent.name in ("", "recipes") else name
+    if shipped not in recipe_names():
+        known = ", ".join(recipe_names())
+        raise SettingsError(f"recipe {name!r}: no such file; shipped recipes: {known}")
+    with resources.as_file(
+        resources.files("nsgauge.train") / "recipes" / f"{shipped}.yaml"
+    ) as path:
+        return Recipe.from_yaml(path, overrides=overrides)
