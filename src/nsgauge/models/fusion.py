@@ -10,12 +10,31 @@ from nsgauge.settings import Settings
 
 
 class FusionSettings(Settings):
-    """Sizes of the fusion transformer."""
+    """Sizes of the fusion transformer, and what keeps it from learning the training rows by heart.
+
+    `feature_noise` is the deviation of the Gaussian noise that training adds to the towers'
+    normalised vectors.
+    """
 
     width: int = Field(256, ge=16)
     layers: int = Field(2, ge=1, le=8)
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
+    feature_noise: float = Field(0.0, ge=0, le=2)
+
+
+class FeatureNoise(nn.Module):
+    """Adds Gaussian noise while training; does nothing otherwise."""
+
+    def __init__(self, deviation: float) -> None:
+        super().__init__()
+        self.deviation = deviation
+
+    def forward(self, vectors: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
+        """The vectors, with noise in training mode."""
+        if not self.training or not self.deviation:
+            return vectors
+        return vectors + self.deviation * torch.randn_like(vectors)
 
 
 class Fusion(nn.Module):
@@ -40,8 +59,14 @@ class Fusion(nn.Module):
     ) -> None:
         super().__init__()
         width = settings.width
-        self.from_image = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, width))
-        self.from_text = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
+        self.from_image, self.from_text = (
+            nn.Sequential(
+                nn.LayerNorm(tower_width),
+                FeatureNoise(settings.feature_noise),
+                nn.Linear(tower_width, width),
+            )
+            for tower_width in (image_width, text_width)
+        )
         self.readout = nn.Parameter(torch.randn(width) * 0.02)
         self.no_image = nn.Parameter(torch.randn(width) * 0.02)
         self.image_places = nn.Parameter(torch.randn(image_tokens, width) * 0.02)

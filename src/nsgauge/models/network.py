@@ -39,7 +39,11 @@ class Network(nn.Module):
 
     def forward(self, inputs: NetworkInputs) -> Float[Tensor, "rows cells"]:
         """Uncalibrated logits, in the order of `protocol.CELLS`."""
-        windows = self.text_tower(inputs.packed)
+        windows = inputs.window_vectors
+        if windows is None:
+            if inputs.packed is None:
+                raise ValueError("a batch holds windows to read, or their vectors")
+            windows = self.text_tower(inputs.packed)
         text = windows[inputs.slots.clamp(min=0)]
         image, present = self._images(inputs, like=text)
         fused = self.fusion(

@@ -7,19 +7,20 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from nsgauge.models.inputs import assemble
+from nsgauge.models.inputs import EncodedWindows, assemble
 from nsgauge.models.network import Network
 from nsgauge.models.towers.image import ImageTower
+from nsgauge.models.towers.packing import Packed, Window
+from nsgauge.models.towers.text import TextTower
 from nsgauge.models.windows import RowText
 
 
-def batches_under_budget(texts: Sequence[RowText], *, tokens_per_batch: int) -> list[list[int]]:
-    """Row numbers in batches of similar length; each fits the budget, or is a single row.
+def batches_under_budget(sizes: Sequence[int], *, tokens_per_batch: int) -> list[list[int]]:
+    """Row numbers in batches of similar size; each fits the budget, or is a single row.
 
-    The order depends on the rows' lengths alone, so the same rows give the same batches.
+    The order depends on the sizes alone, so the same rows give the same batches.
     """
-    sizes = [sum(len(window.ids) for window in text.windows) for text in texts]
-    order = sorted(range(len(texts)), key=lambda row: (sizes[row], row))
+    order = sorted(range(len(sizes)), key=lambda row: (sizes[row], row))
     batches: list[list[int]] = []
     used = 0
     for row in order:
@@ -51,6 +52,22 @@ def encode_images(
 
 
 @torch.inference_mode()
+def encode_windows(
+    tower: TextTower, *, windows: Sequence[Window], tokens_per_batch: int
+) -> EncodedWindows:
+    """Vectors of distinct windows, in fp32 on the CPU."""
+    device = next(tower.parameters()).device
+    vectors = torch.empty(len(windows), tower.width)
+    sizes = [len(window.ids) for window in windows]
+    for rows in batches_under_budget(sizes, tokens_per_batch=tokens_per_batch):
+        packed = Packed.of([windows[row] for row in rows]).to(device)
+        vectors[rows] = tower(packed).float().cpu()
+    return EncodedWindows(
+        index={window: row for row, window in enumerate(windows)}, vectors=vectors
+    )
+
+
+@torch.inference_mode()
 def cell_logits(
     network: Network,
     *,
@@ -70,7 +87,8 @@ def cell_logits(
     """
     device = next(network.parameters()).device
     logits = np.empty((len(texts), 4), dtype=np.float32)
-    for rows in batches_under_budget(texts, tokens_per_batch=tokens_per_batch):
+    sizes = [sum(len(window.ids) for window in text.windows) for text in texts]
+    for rows in batches_under_budget(sizes, tokens_per_batch=tokens_per_batch):
         slots = [image_slots[row] for row in rows]
         distinct = sorted({slot for slot in slots if slot >= 0})
         local = {slot: index for index, slot in enumerate(distinct)} | {-1: -1}

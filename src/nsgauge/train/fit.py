@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from nsgauge.checkpoints.bundle import save_bundle
 from nsgauge.checkpoints.manifest import BundleManifest, Thresholds, TrainingFacts
@@ -18,18 +17,16 @@ from nsgauge.data.tables import data_fingerprint, read_verdicts
 from nsgauge.errors import SettingsError
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.network import Network, build_network
-from nsgauge.models.prediction import cell_logits, encode_images
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.protocol import Rate, rate_shares
 from nsgauge.train.axes import AxisQuality, axis_labels, axis_quality
 from nsgauge.train.calibrate import choose_threshold, fit_calibrator
 from nsgauge.train.corpus import Corpus, load_corpus
+from nsgauge.train.features import corpus_logits
 from nsgauge.train.recipe import Recipe
 from nsgauge.train.trainer import RunState, run_training
 
-TOKENS_PER_BATCH = 8192
-IMAGES_PER_BATCH = 32
 AXES = (Rate.UNSAFE, Rate.NOT_GROUNDED)
 LIBRARIES = ("torch", "open-clip-torch", "timm", "transformers", "peft", "lightning")
 
@@ -87,9 +84,8 @@ def train(
     corpus = load_corpus(data, recipe=recipe, towers=towers)
     state = RunState(folder=out.with_name(out.name + ".run"), key=_run_key(recipe, data=data))
     network = _seeded_network(recipe, towers=towers)
-    resumed = run_training(
-        network, corpus=corpus, recipe=recipe, state=state, fresh=overwrite, progress=progress
-    )
+    resumed = state.claim(fresh=overwrite)
+    run_training(network, corpus=corpus, recipe=recipe, state=state, progress=progress)
     finish = _finish(network, corpus=corpus, recipe=recipe)
     facts = _facts(recipe, data=data, corpus=corpus, finish=finish, started=started)
     manifest = _manifest(recipe, towers=towers, finish=finish, facts=facts)
@@ -111,32 +107,6 @@ def _seeded_network(recipe: Recipe, *, towers: Towers) -> Network:
         lora=recipe.lora,
         fusion=recipe.fusion,
         ordinals=recipe.windows.max_windows,
-    )
-
-
-def corpus_logits(
-    network: Network, *, corpus: Corpus, rows: list[int]
-) -> Float[np.ndarray, "rows cells"]:
-    """Uncalibrated logits of some rows of a corpus; leaves the network in eval mode."""
-    network.eval()
-    digests = [corpus.image_digests[row] for row in rows]
-    distinct = sorted({digest for digest in digests if digest is not None})
-    features = None
-    if distinct:
-        batches = (
-            np.stack(
-                [corpus.images[digest] for digest in distinct[start : start + IMAGES_PER_BATCH]]
-            )
-            for start in range(0, len(distinct), IMAGES_PER_BATCH)
-        )
-        features = encode_images(network.image_tower, batches=batches)
-    slot = {digest: index for index, digest in enumerate(distinct)}
-    return cell_logits(
-        network,
-        texts=[corpus.texts[row] for row in rows],
-        image_slots=[-1 if digest is None else slot[digest] for digest in digests],
-        image_features=features,
-        tokens_per_batch=TOKENS_PER_BATCH,
     )
 
 

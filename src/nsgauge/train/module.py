@@ -19,8 +19,9 @@ from nsgauge.models.network import Network
 from nsgauge.protocol import CELLS, RATE_CELLS, Rate
 from nsgauge.train.axes import axis_labels
 from nsgauge.train.corpus import Corpus
+from nsgauge.train.features import CorpusVectors
 from nsgauge.train.loss import observation_loss
-from nsgauge.train.recipe import OptimisationSettings
+from nsgauge.train.recipe import OptimisationSettings, StageSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,24 @@ class TrainBatch:
 
 
 class CorpusBatches:
-    """Batches of some of a corpus's rows, assembled as they are asked for."""
+    """Batches of some of a corpus's rows, assembled as they are asked for.
 
-    def __init__(self, corpus: Corpus, *, batches: Sequence[Sequence[int]]) -> None:
+    Args:
+        corpus: The rows.
+        batches: Row numbers of each batch.
+        vectors: What the frozen towers made of the corpus; None has the towers read each batch.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        *,
+        batches: Sequence[Sequence[int]],
+        vectors: CorpusVectors | None,
+    ) -> None:
         self._corpus = corpus
         self._batches = batches
+        self._vectors = vectors
 
     def __len__(self) -> int:
         """How many batches."""
@@ -52,18 +66,21 @@ class CorpusBatches:
             yield self._batch(rows)
 
     def _batch(self, rows: Sequence[int]) -> TrainBatch:
-        corpus = self._corpus
+        corpus, vectors = self._corpus, self._vectors
         digests = [corpus.image_digests[row] for row in rows]
-        distinct = {
-            digest: slot for slot, digest in enumerate(dict.fromkeys(filter(None, digests)))
-        }
-        pixels = None
-        if distinct:
+        distinct = list(dict.fromkeys(digest for digest in digests if digest is not None))
+        slot = {digest: index for index, digest in enumerate(distinct)}
+        pixels = features = None
+        if distinct and vectors is None:
             pixels = torch.from_numpy(np.stack([corpus.images[digest] for digest in distinct]))
+        elif distinct and vectors is not None and vectors.images is not None:
+            features = vectors.images[[vectors.image_index[digest] for digest in distinct]]
         inputs = assemble(
             [corpus.texts[row] for row in rows],
-            image_slots=[-1 if digest is None else distinct[digest] for digest in digests],
+            image_slots=[-1 if digest is None else slot[digest] for digest in digests],
             pixels=pixels,
+            image_features=features,
+            encoded=None if vectors is None else vectors.windows,
         )
         return TrainBatch(inputs, torch.from_numpy(corpus.masses[list(rows)]))
 
@@ -71,10 +88,13 @@ class CorpusBatches:
 class CorpusModule(lightning.LightningDataModule):
     """Train and validation batches of a corpus; the order depends on seed and epoch alone."""
 
-    def __init__(self, corpus: Corpus, *, settings: OptimisationSettings, seed: int) -> None:
+    def __init__(
+        self, corpus: Corpus, *, stage: StageSettings, vectors: CorpusVectors | None, seed: int
+    ) -> None:
         super().__init__()
         self._corpus = corpus
-        self._settings = settings
+        self._stage = stage
+        self._vectors = vectors
         self._seed = seed
 
     def train_dataloader(self) -> CorpusBatches:
@@ -90,21 +110,33 @@ class CorpusModule(lightning.LightningDataModule):
         rows = self._corpus.rows_of(side)
         batches = shuffled_batches(
             [self._corpus.image_digests[row] for row in rows],
-            rows_per_batch=self._settings.rows_per_step,
-            rows_per_image=self._settings.rows_per_image,
+            rows_per_batch=self._stage.rows_per_step,
+            rows_per_image=self._stage.rows_per_image,
             generator=generator,
         )
-        return CorpusBatches(self._corpus, batches=[[rows[i] for i in batch] for batch in batches])
+        return CorpusBatches(
+            self._corpus,
+            batches=[[rows[i] for i in batch] for batch in batches],
+            vectors=self._vectors,
+        )
 
 
 class NetworkModule(lightning.LightningModule):
     """Trains adapters, fusion and head; checkpoints hold what is trained, not the base weights."""
 
-    def __init__(self, network: Network, *, settings: OptimisationSettings, steps: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        settings: OptimisationSettings,
+        stage: StageSettings,
+        steps: int,
+    ) -> None:
         super().__init__()
         self.network = network
         self.strict_loading = False
         self._settings = settings
+        self._stage = stage
         self._steps = steps
         self._precision = {
             rate: BinaryAveragePrecision() for rate in (Rate.UNSAFE, Rate.NOT_GROUNDED)
@@ -143,22 +175,22 @@ class NetworkModule(lightning.LightningModule):
             metric.reset()
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a rate for adapters and one for fusion and head; warm-up, then cosine."""
+        """AdamW with a rate for adapters and one for fusion and head; a ramp, then a cosine."""
         trained = [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
-        settings = self._settings
+        stage = self._stage
         optimizer = torch.optim.AdamW(
             [
-                {"params": [p for n, p in trained if ".lora_" in n], "lr": settings.adapter_rate},
-                {"params": [p for n, p in trained if ".lora_" not in n], "lr": settings.head_rate},
+                {"params": [p for n, p in trained if ".lora_" in n], "lr": stage.adapter_rate},
+                {"params": [p for n, p in trained if ".lora_" not in n], "lr": stage.head_rate},
             ],
-            weight_decay=settings.weight_decay,
+            weight_decay=self._settings.weight_decay,
         )
-        warmup = max(1, int(settings.warmup_share * self._steps))
+        ramp = max(1, int(stage.ramp_share * self._steps))
 
         def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            done = (step - warmup) / max(1, self._steps - warmup)
+            if step < ramp:
+                return (step + 1) / ramp
+            done = (step - ramp) / max(1, self._steps - ramp)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

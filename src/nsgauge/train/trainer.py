@@ -20,8 +20,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from nsgauge.errors import SettingsError
 from nsgauge.models.network import Network
 from nsgauge.train.corpus import Corpus
+from nsgauge.train.features import corpus_vectors
 from nsgauge.train.module import CorpusModule, NetworkModule
-from nsgauge.train.recipe import Recipe
+from nsgauge.train.recipe import Recipe, StageSettings
 
 STATE = "run.json"
 MONITOR = "val_loss"
@@ -32,23 +33,21 @@ class RunState:
     """Where a run keeps its checkpoints and logs, and what makes it this run and no other.
 
     Attributes:
-        folder: Holds `checkpoints/`, `logs/` and `run.json`.
+        folder: Holds `run.json` and a folder of checkpoints and logs per stage.
         key: Of recipe and data; a folder with another key is another run's.
     """
 
     folder: Path
     key: str
 
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint."""
-        return self.folder / "checkpoints" / "last.ckpt"
-
     def claim(self, *, fresh: bool) -> bool:
         """Make the folder this run's.
 
+        Args:
+            fresh: Forget whatever run was there.
+
         Returns:
-            Whether there is a checkpoint to go on from.
+            Whether this very run was started before.
 
         Raises:
             SettingsError: the folder belongs to a run with another recipe or other data.
@@ -56,75 +55,106 @@ class RunState:
         note = self.folder / STATE
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
-        if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["key"] != self.key:
+        started = note.is_file()
+        if started and json.loads(note.read_text(encoding="utf-8"))["key"] != self.key:
             raise SettingsError(
                 f"{self.folder} holds an unfinished run with another recipe or other data: "
                 "choose another --out, or pass --overwrite to start anew"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps({"key": self.key}) + "\n", encoding="utf-8")
-        return self.last.is_file()
+        return started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stage:
+    """One stage of a run: its settings and where it keeps its files."""
+
+    name: str
+    settings: StageSettings
+    folder: Path
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the lowest validation loss."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def done(self) -> Path:
+        """Is there once the stage has ended."""
+        return self.folder / "done"
 
 
 def run_training(
-    network: Network,
-    *,
-    corpus: Corpus,
-    recipe: Recipe,
-    state: RunState,
-    fresh: bool,
-    progress: bool,
-) -> bool:
-    """Train the network in place and leave it with the weights of the best validation loss.
+    network: Network, *, corpus: Corpus, recipe: Recipe, state: RunState, progress: bool
+) -> None:
+    """Train the network in place, stage after stage, each from the best snapshot of the last.
 
-    Returns:
-        Whether an earlier run was resumed.
-
-    Raises:
-        SettingsError: the run's folder is another run's.
+    A stage that has ended is not run again; one that was stopped goes on from its last epoch.
     """
-    resumed = state.claim(fresh=fresh)
-    batches = CorpusModule(corpus, settings=recipe.optimisation, seed=recipe.seed)
-    steps = recipe.optimisation.epochs * len(batches.train_dataloader())
-    module = NetworkModule(network, settings=recipe.optimisation, steps=steps)
-    best = ModelCheckpoint(
-        state.folder / "checkpoints",
-        filename="best",
-        monitor=MONITOR,
-        save_last=True,
-        save_top_k=1,
-        enable_version_counter=False,
-    )
-    stop = EarlyStopping(MONITOR, patience=recipe.optimisation.patience, check_finite=True)
-    trainer = _trainer(recipe, state=state, callbacks=[best, stop], progress=progress)
-    with warnings.catch_warnings():
-        # Batches are assembled from memory: worker processes would only copy the corpus.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
-        trainer.fit(
-            module,
-            datamodule=batches,
-            ckpt_path=state.last if resumed else None,
-            weights_only=True if resumed else None,
+    optimisation = recipe.optimisation
+    for name, settings in (("frozen", optimisation.frozen), ("adapted", optimisation.adapted)):
+        if settings.epochs:
+            stage = _Stage(name=name, settings=settings, folder=state.folder / name)
+            _run_stage(network, corpus=corpus, recipe=recipe, stage=stage, progress=progress)
+
+
+def _run_stage(
+    network: Network, *, corpus: Corpus, recipe: Recipe, stage: _Stage, progress: bool
+) -> None:
+    if not stage.done.is_file():
+        vectors = corpus_vectors(network, corpus=corpus) if stage.name == "frozen" else None
+        batches = CorpusModule(corpus, stage=stage.settings, vectors=vectors, seed=recipe.seed)
+        module = NetworkModule(
+            network,
+            settings=recipe.optimisation,
+            stage=stage.settings,
+            steps=stage.settings.epochs * len(batches.train_dataloader()),
         )
-    _restore(module, path=Path(best.best_model_path))
-    return resumed
+        trainer = _trainer(recipe, stage=stage, progress=progress)
+        resumed = stage.last.is_file()
+        with warnings.catch_warnings():
+            # Batches are assembled from memory: worker processes would only copy the corpus.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+            trainer.fit(
+                module,
+                datamodule=batches,
+                ckpt_path=stage.last if resumed else None,
+                weights_only=True if resumed else None,
+            )
+        stage.done.touch()
+    _restore(network, path=stage.best)
 
 
-def _trainer(
-    recipe: Recipe, *, state: RunState, callbacks: list[Callback], progress: bool
-) -> lightning.Trainer:
-    logs = state.folder / "logs"
+def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trainer:
+    logs = stage.folder / "logs"
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            stage.best.parent,
+            filename=stage.best.stem,
+            monitor=MONITOR,
+            save_last=True,
+            save_top_k=1,
+            enable_version_counter=False,
+        ),
+        EarlyStopping(MONITOR, patience=stage.settings.patience, check_finite=True),
+    ]
     loggers: list[Logger] = [
         CSVLogger(logs, name="csv", version=""),
         TensorBoardLogger(logs, name="tensorboard", version=""),
     ]
     if progress:
-        callbacks = [*callbacks, RichProgressBar(leave=True)]
+        callbacks.append(RichProgressBar(leave=True))
     else:
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     return lightning.Trainer(
-        max_epochs=recipe.optimisation.epochs,
+        max_epochs=stage.settings.epochs,
         accelerator="auto",
         devices=1,
         precision="bf16-mixed" if torch.cuda.is_available() else "32-true",
@@ -141,8 +171,11 @@ def _trainer(
     )
 
 
-def _restore(module: NetworkModule, *, path: Path) -> None:
-    """Put the best snapshot's weights into the module."""
+def _restore(network: Network, *, path: Path) -> None:
+    """Put a snapshot's weights into the network."""
     # weights_only: tensors and plain values, written by this run.
     snapshot = torch.load(path, weights_only=True, map_location="cpu")  # noqa: TID251
-    module.load_state_dict(snapshot["state_dict"], strict=False)
+    weights = {
+        name.removeprefix("network."): tensor for name, tensor in snapshot["state_dict"].items()
+    }
+    network.load_state_dict(weights, strict=False)
