@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nsgauge.checkpoints.card import model_card
-from nsgauge.checkpoints.files import file_digest, write_folder
 from nsgauge.checkpoints.manifest import FORMAT, BundleManifest
+from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError, SettingsError
 from nsgauge.models.lora import load_lora, lora_state, merge_lora
 from nsgauge.models.network import Network, build_network
@@ -28,6 +28,9 @@ SEEN = "seen.json"
 CARD = "README.md"
 FILES = (ADAPTERS, HEADS, SEEN)
 MANIFEST_BYTES_LIMIT = 16 << 20
+BUNDLE_FOLDER = FolderKind(
+    noun="bundle", marker=MANIFEST, key="format", names=frozenset({*FILES, MANIFEST, CARD})
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +74,9 @@ def save_bundle(
     """Write a bundle whole or not at all; `manifest.files` is filled in here.
 
     Raises:
-        BundleError: `path` exists and may not be replaced.
+        DataError: `path` holds something that may not be replaced.
     """
-
-    def write(folder: Path) -> None:
+    with new_folder(path, overwrite=overwrite, kind=BUNDLE_FOLDER) as folder:
         save_file(_adapters(network), folder / ADAPTERS)
         save_file(_plain(network.heads.state_dict()), folder / HEADS)
         seen = sorted({seen_digest(key) for key in seen_keys})
@@ -84,8 +86,6 @@ def save_bundle(
         (folder / CARD).write_text(model_card(complete), encoding="utf-8")
         content = complete.model_dump_json(indent=2)
         (folder / MANIFEST).write_text(content + "\n", encoding="utf-8")
-
-    write_folder(path, write=write, overwrite=overwrite)
 
 
 def read_manifest(path: Path) -> BundleManifest:

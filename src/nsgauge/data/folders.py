@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from nsgauge.data.images import IMAGES_FOLDER
@@ -27,17 +28,41 @@ FORMAT_KEY = "nsgauge_data"
 """The key in source.json that marks a folder as ours; its value is the format's version."""
 FORMAT_VERSION = 1
 
-_OURS = {TRIPLES_FILE, VERDICTS_FILE, REJECTS_FILE, SOURCE_FILE, IMAGES_FOLDER}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderKind:
+    """What tells a folder that we wrote, and may replace, from any other.
+
+    Attributes:
+        noun: What to call it in an error.
+        marker: Its JSON file that has the key `key` at the top.
+        key: See `marker`.
+        names: Everything that it may hold.
+    """
+
+    noun: str
+    marker: str
+    key: str
+    names: frozenset[str]
+
+
+DATA_FOLDER = FolderKind(
+    noun="data folder",
+    marker=SOURCE_FILE,
+    key=FORMAT_KEY,
+    names=frozenset({TRIPLES_FILE, VERDICTS_FILE, REJECTS_FILE, SOURCE_FILE, IMAGES_FOLDER}),
+)
 
 
 @contextmanager
-def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_folder(out: Path, *, overwrite: bool, kind: FolderKind = DATA_FOLDER) -> Iterator[Path]:
     """A folder beside `out` to build in; it becomes `out` when the block ends without an error.
 
     Raises:
-        DataError: `out` holds something, and it isn't a data folder or `overwrite` is False.
+        DataError: `out` holds something, and it isn't a folder of this kind or `overwrite` is
+            False.
     """
-    _check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, kind=kind)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         built = Path(scratch) / "new"
@@ -73,7 +98,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_free(out: Path, *, overwrite: bool) -> None:
+def check_free(out: Path, *, overwrite: bool, kind: FolderKind) -> None:
+    """Refuse a place that can't be written, or replaced, without loss.
+
+    Raises:
+        DataError: as `new_folder`.
+    """
     if not out.exists():
         return
     if not out.is_dir():
@@ -81,20 +111,20 @@ def _check_free(out: Path, *, overwrite: bool) -> None:
     names = {path.name for path in out.iterdir()}
     if not names:
         return
-    foreign = sorted(names - _OURS)
-    if foreign or not _is_ours(out):
-        found = ", ".join(foreign[:5]) or "no source.json of ours"
-        raise DataError(f"{out}: not empty and not only our data ({found}); name another folder")
+    foreign = sorted(names - kind.names)
+    if foreign or not _is_ours(out, kind=kind):
+        found = ", ".join(foreign[:5]) or f"no {kind.marker} of ours"
+        raise DataError(f"{out}: not empty and no {kind.noun} ({found}); name another folder")
     if not overwrite:
-        raise DataError(f"{out}: holds a data folder already; name another or ask to overwrite it")
+        raise DataError(f"{out}: holds a {kind.noun} already; name another or pass --overwrite")
 
 
-def _is_ours(folder: Path) -> bool:
+def _is_ours(folder: Path, *, kind: FolderKind) -> bool:
     try:
-        source = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
+        content = json.loads((folder / kind.marker).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(source, dict) and FORMAT_KEY in source
+    return isinstance(content, dict) and kind.key in content
 
 
 def _flush(folder: Path) -> None:

@@ -193,6 +193,16 @@ def iter_triples(data: Path, *, rows: int) -> Iterator[pa.Table]:
             yield checked(table, schema=TRIPLES_SCHEMA, words=_TRIPLE_WORDS, where=str(path))
 
 
+def count_triples(data: Path) -> int:
+    """Rows of triples.parquet, from its footer.
+
+    Raises:
+        DataError: no such file, or not Parquet.
+    """
+    with opened_parquet(data / TRIPLES_FILE) as file:
+        return int(file.metadata.num_rows)
+
+
 def triples_of(table: pa.Table) -> list[Triple]:
     """The rows of a table that has TRIPLES_SCHEMA."""
     return [

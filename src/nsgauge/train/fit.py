@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nsgauge.checkpoints.bundle import save_bundle
+from nsgauge.checkpoints.bundle import BUNDLE_FOLDER, save_bundle
 from nsgauge.checkpoints.manifest import BundleManifest, Thresholds, TrainingFacts
+from nsgauge.data.folders import check_free
 from nsgauge.data.split import Side
 from nsgauge.data.tables import data_fingerprint, read_verdicts
-from nsgauge.errors import SettingsError
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.network import Network, build_network
 from nsgauge.models.preset import load_preset
@@ -74,11 +74,10 @@ def train(
         progress: Show a progress bar.
 
     Raises:
-        SettingsError: `out` is taken, the towers can't be had, or `OUT.run` is another run's.
-        DataError: the data can't be learned from.
+        SettingsError: the towers can't be had, or `OUT.run` is another run's.
+        DataError: `out` is taken, or the data can't be learned from.
     """
-    if out.exists() and not overwrite:
-        raise SettingsError(f"{out} exists already: choose another --out or pass --overwrite")
+    check_free(out, overwrite=overwrite, kind=BUNDLE_FOLDER)
     started = time.monotonic()
     towers = load_towers(load_preset(recipe.preset), tower_directory=recipe.tower_directory)
     corpus = load_corpus(data, recipe=recipe, towers=towers)

@@ -1,0 +1,191 @@
+"""The score folder: shards, control runs, and the manifest that says what is done.
+
+SCORES/manifest.json            what was scored by what, and which files are whole
+SCORES/scores-00000.parquet     rows in the order of triples.parquet (SCORES_SCHEMA)
+SCORES/controls/NAME.parquet    some rows scored again with the picture taken away
+
+A file is written beside its place and renamed, so one that is listed is whole. Nothing here needs
+torch: a report reads scores without it.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field, ValidationError
+
+from nsgauge.data.folders import file_digest
+from nsgauge.data.parquet import checked, read_parquet
+from nsgauge.errors import ScoringError
+from nsgauge.records import SCORES_SCHEMA, ImageState, ScoreStatus
+from nsgauge.settings import Settings
+
+MANIFEST = "manifest.json"
+CONTROLS = "controls"
+FORMAT: Literal[1] = 1
+
+
+class ShardFile(Settings):
+    """One whole file: where, how many rows, and the SHA-256 of its bytes."""
+
+    name: str = Field(pattern=r"^(scores-\d{5,}|controls/[a-z_]+)\.parquet$")
+    rows: int = Field(ge=0)
+    sha256: str
+
+
+class ScoreManifest(Settings):
+    """Contents of `manifest.json`.
+
+    Attributes:
+        nsgauge_scores: Version of the folder's format.
+        run: Digest of everything that the scores depend on; a run resumes only itself.
+        nsgauge_version: That scored.
+        created: When the run began, UTC, ISO 8601.
+        data_fingerprint: Of the data folder.
+        bundle: Provenance of the classifier: name, judges, recipe, thresholds, validation...
+        settings: Of the scoring.
+        rows: Triples to score.
+        shards: Whole shards, in order.
+        controls: Whole control runs.
+        complete: Whether every shard and control run is there.
+        statuses: Rows by status, over the whole shards.
+        image_states: Likewise by what stood in the image slot.
+        truncated: Rows of which a part wasn't read.
+    """
+
+    nsgauge_scores: Literal[1] = FORMAT
+    run: str
+    nsgauge_version: str
+    created: str
+    data_fingerprint: str
+    bundle: dict[str, Any]
+    settings: dict[str, Any]
+    rows: int
+    shards: tuple[ShardFile, ...] = ()
+    controls: tuple[ShardFile, ...] = ()
+    complete: bool = False
+    statuses: dict[str, int] = Field(default_factory=dict)
+    image_states: dict[str, int] = Field(default_factory=dict)
+    truncated: int = 0
+
+    def with_shard(self, shard: ShardFile, *, table: pa.Table) -> "ScoreManifest":
+        """The manifest after one more shard."""
+        return self.model_copy(
+            update={
+                "shards": (*self.shards, shard),
+                "statuses": _added(self.statuses, table["status"]),
+                "image_states": _added(self.image_states, table["image_state"]),
+                "truncated": self.truncated + sum(table["truncated"].to_pylist()),
+            }
+        )
+
+
+def read_manifest(path: Path) -> ScoreManifest:
+    """The manifest of a score folder, finished or not.
+
+    Raises:
+        ScoringError: none there, or not one that this version reads.
+    """
+    file = path / MANIFEST
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return ScoreManifest.model_validate(content)
+    except FileNotFoundError as error:
+        raise ScoringError(
+            f"{file}: no such file; give a folder made by `nsgauge score`"
+        ) from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(step) for step in fault["loc"])
+        raise ScoringError(f"{file}: {where}: {fault['msg']}; score again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScoringError(f"{file}: can't be read ({error}); score again") from error
+
+
+def write_manifest(path: Path, *, manifest: ScoreManifest) -> None:
+    """Replace the manifest in one step."""
+    part = path / f".{MANIFEST}.part"
+    with part.open("w", encoding="utf-8") as file:
+        file.write(manifest.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path / MANIFEST)
+
+
+def write_shard(path: Path, *, name: str, table: pa.Table) -> ShardFile:
+    """Write one file of a score folder whole or not at all; the same rows give the same bytes."""
+    target = path / name
+    target.parent.mkdir(exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    pq.write_table(table, part, compression="zstd")
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    digest = file_digest(part)
+    part.replace(target)
+    return ShardFile(name=name, rows=table.num_rows, sha256=digest)
+
+
+def is_whole(path: Path, *, shard: ShardFile) -> bool:
+    """Whether the file is there with the bytes that the manifest says."""
+    file = path / shard.name
+    return file.is_file() and file_digest(file) == shard.sha256
+
+
+def read_scores(path: Path) -> pa.Table:
+    """All scores of a finished run, with SCORES_SCHEMA, in the order of the triples.
+
+    Raises:
+        ScoringError: the run isn't finished, or a shard is missing or damaged.
+        DataError: a shard isn't a table of scores.
+    """
+    manifest = _finished(path)
+    tables = [read_shard(path, shard=shard) for shard in manifest.shards]
+    return pa.concat_tables(tables) if tables else SCORES_SCHEMA.empty_table()
+
+
+def read_controls(path: Path) -> dict[str, pa.Table]:
+    """The control runs by name, each with SCORES_SCHEMA.
+
+    Raises:
+        ScoringError: the run isn't finished, or a file is missing or damaged.
+        DataError: a file isn't a table of scores.
+    """
+    manifest = _finished(path)
+    return {Path(shard.name).stem: read_shard(path, shard=shard) for shard in manifest.controls}
+
+
+def _finished(path: Path) -> ScoreManifest:
+    manifest = read_manifest(path)
+    if not manifest.complete:
+        done = sum(shard.rows for shard in manifest.shards)
+        raise ScoringError(
+            f"{path}: {done} of {manifest.rows} rows are scored; run `nsgauge score` again with "
+            "the same arguments, it goes on from there"
+        )
+    return manifest
+
+
+def read_shard(path: Path, *, shard: ShardFile) -> pa.Table:
+    """One file of a score folder, with SCORES_SCHEMA.
+
+    Raises:
+        ScoringError: it is missing or damaged.
+        DataError: it isn't a table of scores.
+    """
+    if not is_whole(path, shard=shard):
+        raise ScoringError(
+            f"{path / shard.name}: missing or changed since it was written; run `nsgauge score` "
+            "again with the same arguments, it makes the file anew"
+        )
+    words = {"status": ScoreStatus, "image_state": ImageState}
+    file = path / shard.name
+    return checked(read_parquet(file), schema=SCORES_SCHEMA, words=words, where=str(file))
+
+
+def _added(counts: Mapping[str, int], column: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted((Counter(counts) + Counter(column.to_pylist())).items()))
