@@ -106,6 +106,13 @@ class CorpusModule(lightning.LightningDataModule):
         """Validation batches, the same every epoch."""
         return self._batches(Side.VALIDATION, generator=np.random.default_rng(0))
 
+    def transfer_batch_to_device(
+        self, batch: TrainBatch, device: torch.device, dataloader_idx: int
+    ) -> TrainBatch:
+        """Batches know how to move."""
+        del dataloader_idx
+        return batch.to(device)
+
     def _batches(self, side: Side, *, generator: np.random.Generator) -> CorpusBatches:
         rows = self._corpus.rows_of(side)
         batches = shuffled_batches(
@@ -171,7 +178,7 @@ class NetworkModule(lightning.LightningModule):
         """Log the epoch's average precision where there were positives to find."""
         for rate, metric in self._precision.items():
             if metric.update_called and any(bool(t.any()) for t in metric.target):
-                self.log(f"val_average_precision_{rate}", metric.compute(), prog_bar=True)
+                self.log(f"val_average_precision_{rate}", metric.compute())
             metric.reset()
 
     def configure_optimizers(self) -> Any:
@@ -204,10 +211,3 @@ class NetworkModule(lightning.LightningModule):
         trained = {f"network.{n}" for n, p in self.network.named_parameters() if p.requires_grad}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in trained}
-
-    def transfer_batch_to_device(
-        self, batch: TrainBatch, device: torch.device, dataloader_idx: int
-    ) -> TrainBatch:
-        """Batches know how to move."""
-        del dataloader_idx
-        return batch.to(device)

@@ -26,6 +26,16 @@ from nsgauge.train.recipe import Recipe, StageSettings
 
 STATE = "run.json"
 MONITOR = "val_loss"
+_EXPECTED_WARNINGS = (
+    # Batches are assembled from memory: worker processes would only copy the corpus.
+    ".*does not have many workers.*",
+    # A resumed stage goes on in its own folder.
+    ".*Checkpoint directory .* exists.*",
+    # Batch norms keep their statistics.
+    ".*in eval mode at the start of training.*",
+    # Lightning's own use of torch.
+    ".*isinstance.treespec, LeafSpec.*",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +129,8 @@ def _run_stage(
         trainer = _trainer(recipe, stage=stage, progress=progress)
         resumed = stage.last.is_file()
         with warnings.catch_warnings():
-            # Batches are assembled from memory: worker processes would only copy the corpus.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+            for known in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=known)
             trainer.fit(
                 module,
                 datamodule=batches,
@@ -150,7 +159,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         TensorBoardLogger(logs, name="tensorboard", version=""),
     ]
     if progress:
-        callbacks.append(RichProgressBar(leave=True))
+        callbacks.append(RichProgressBar(leave=False))
     else:
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     return lightning.Trainer(

@@ -49,11 +49,13 @@ class Resources:
         cache: Folder of image vectors that outlives the run; None for none.
         tower_directory: Where a hub preset's towers lie, if not where they were when training.
         device: Of torch; None takes CUDA where there is one.
+        progress: Called after every shard and control run.
     """
 
     cache: Path | None = None
     tower_directory: Path | None = None
     device: str | None = None
+    progress: Progress = lambda _doing, _done, _total: None
 
 
 def score_folder(
@@ -64,7 +66,6 @@ def score_folder(
     settings: ScoringSettings,
     resources: Resources,
     overwrite: bool = False,
-    progress: Progress = lambda _doing, _done, _total: None,
 ) -> ScoreManifest:
     """Score every triple of a data folder.
 
@@ -78,7 +79,6 @@ def score_folder(
         settings: Of the run.
         resources: What the run may use.
         overwrite: Forget what is in `out`.
-        progress: Called after every shard and control run.
 
     Raises:
         BundleError: the bundle can't be loaded.
@@ -86,6 +86,7 @@ def score_folder(
         ScoringError: `out` holds another run's scores, or other files.
     """
     loaded = load_bundle(bundle, tower_directory=resources.tower_directory)
+    progress = resources.progress
     manifest = _claim(
         out, fresh=_new_manifest(loaded, data=data, settings=settings), overwrite=overwrite
     )

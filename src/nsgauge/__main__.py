@@ -1,0 +1,5 @@
+"""`python -m nsgauge`."""
+
+from nsgauge.cli.app import main
+
+main()
