@@ -160,8 +160,9 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
     ]
     if progress:
         callbacks.append(RichProgressBar(leave=False))
-    else:
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Its greetings and tips say nothing of this training.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return lightning.Trainer(
         max_epochs=stage.settings.epochs,
         accelerator="auto",
