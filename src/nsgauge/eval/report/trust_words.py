@@ -127,7 +127,8 @@ def picture_sentences(controls: ImageControls) -> Iterator[str]:
     scope = Scope.ALL if pictured == controls.rows else Scope.PICTURED
     if scope is Scope.PICTURED:
         yield "The sentences below are about the rows with a picture alone."
-    for axis in AXES:
+    # Grounding first: it is the axis that nobody can tell without the picture.
+    for axis in reversed(AXES):
         result = controls.find(axis, run="shuffled_images", scope=scope)
         if result is not None:
             yield _picture_verdict(result)

@@ -1,0 +1,68 @@
+"""Recipes: what ships is valid, what is wrong is named."""
+
+import pytest
+import yaml
+
+from nsgauge.errors import SettingsError
+from nsgauge.train.recipe import Recipe, load_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_loads_and_bears_its_own_name(name):
+    assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_shipped_recipe_states_its_command_its_time_and_its_result(name, pytestconfig):
+    folder = pytestconfig.rootpath / "src" / "nsgauge" / "train" / "recipes"
+    head = (folder / f"{name}.yaml").read_text(encoding="utf-8").split("name:")[0]
+    assert "#   nsgauge " in head
+    assert "# Time:" in head
+    assert "# Result" in head
+
+
+def test_a_recipe_survives_being_written_and_read(tmp_path):
+    recipe = load_recipe("sample-pocket")
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe
+
+
+def test_overrides_reach_nested_keys():
+    recipe = load_recipe("sample-pocket", overrides=("optimisation.adapted.epochs=9", "seed=3"))
+    assert (recipe.optimisation.adapted.epochs, recipe.seed) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("optimisation.epochs=3", "epochs"),
+        ("lora.rank=0", "rank"),
+        ("seed", "seed"),
+        ("split.test=0.95", "none to train on"),
+        ("thresholds.unsafe.target=precision", "precision"),
+    ],
+)
+def test_a_wrong_override_is_named_in_one_line(override, named):
+    with pytest.raises(SettingsError, match=named) as caught:
+        load_recipe("sample-pocket", overrides=(override,))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones():
+    with pytest.raises(SettingsError, match="sample-pocket"):
+        load_recipe("nosuch")
+
+
+def test_a_training_without_epochs_is_refused():
+    stage = {"epochs": 0}
+    with pytest.raises(SettingsError, match="nothing would be trained"):
+        Recipe.from_mapping(
+            {
+                "name": "idle",
+                "teacher": {"judges": ["a"]},
+                "split": {},
+                "optimisation": {"frozen": stage, "adapted": stage},
+            },
+            source="test",
+        )
