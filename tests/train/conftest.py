@@ -20,8 +20,8 @@ def towers():
     return load_towers(load_preset("pocket"))
 
 
-@pytest.fixture
-def recipe():
+@pytest.fixture(scope="session")
+def tiny_recipe():
     return Recipe.from_mapping(
         {
             "name": "tiny",

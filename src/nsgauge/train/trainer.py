@@ -143,6 +143,8 @@ def _run_stage(
 
 def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trainer:
     logs = stage.folder / "logs"
+    # A resumed stage must not delete what was logged before it was stopped.
+    start = f"start-{len(list(logs.glob('csv/start-*')))}"
     callbacks: list[Callback] = [
         ModelCheckpoint(
             stage.best.parent,
@@ -155,8 +157,8 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         EarlyStopping(MONITOR, patience=stage.settings.patience, check_finite=True),
     ]
     loggers: list[Logger] = [
-        CSVLogger(logs, name="csv", version=""),
-        TensorBoardLogger(logs, name="tensorboard", version=""),
+        CSVLogger(logs, name="csv", version=start),
+        TensorBoardLogger(logs, name="tensorboard", version=start),
     ]
     if progress:
         callbacks.append(RichProgressBar(leave=False))
@@ -171,7 +173,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         logger=loggers,
         callbacks=callbacks,
         gradient_clip_val=recipe.optimisation.gradient_norm,
-        log_every_n_steps=5,
+        log_every_n_steps=1,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         enable_progress_bar=progress,

@@ -1,0 +1,144 @@
+"""Training from a data folder to a bundle: what it keeps apart, what it leaves, how it resumes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from nsgauge.checkpoints.bundle import load_bundle
+from nsgauge.data.split import Side, item_key
+from nsgauge.data.tables import read_triples, triples_of
+from nsgauge.errors import DataError, SettingsError
+from nsgauge.records import ResponseState
+from nsgauge.train.corpus import load_corpus
+from nsgauge.train.features import corpus_logits
+from nsgauge.train.fit import train
+from nsgauge.train.module import NetworkModule
+
+WEIGHTS = ("lora.safetensors", "heads.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained(world, tiny_recipe, tmp_path_factory):
+    """One uninterrupted training."""
+    folder = tmp_path_factory.mktemp("trained")
+    return train(tiny_recipe, data=world, out=folder / "bundle")
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_sides_share_no_item_and_no_picture(world, tiny_recipe, towers):
+    corpus = load_corpus(world, recipe=tiny_recipe, towers=towers)
+    owner: dict[str, Side] = {}
+    for triple, digest, side in zip(
+        corpus.triples, corpus.image_digests, corpus.sides, strict=True
+    ):
+        for key in (item_key(triple.benchmark, triple.item_id), digest):
+            assert owner.setdefault(str(key), side) is side
+    assert set(owner.values()) == set(Side)
+
+
+def test_every_row_is_learned_from_or_counted_as_left_out(world, tiny_recipe, towers):
+    corpus = load_corpus(world, recipe=tiny_recipe, towers=towers)
+    triples = triples_of(read_triples(world))
+    assert len(corpus.triples) + sum(corpus.left_out.values()) == len(triples)
+    assert all(t.response_state is ResponseState.ANSWERED for t in corpus.triples)
+    np.testing.assert_allclose(corpus.masses.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_an_unknown_teacher_is_answered_with_the_known_ones(world, tiny_recipe, tmp_path):
+    teacher = tiny_recipe.teacher.model_copy(update={"judges": ("nobody",)})
+    recipe = tiny_recipe.model_copy(update={"teacher": teacher})
+    with pytest.raises(DataError, match="sample-judge"):
+        train(recipe, data=world, out=tmp_path / "bundle")
+
+
+def test_a_taken_place_is_refused_before_any_work(world, tiny_recipe, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match="no bundle"):
+        train(tiny_recipe, data=world, out=tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_the_bundle_says_where_it_comes_from(trained, world):
+    facts = trained.manifest.training
+    assert facts.judges == ("sample-judge",)
+    assert facts.vllms == tuple(sorted(facts.vllms))
+    assert sum(facts.rows.values()) + sum(facts.left_out.values()) == len(read_triples(world))
+    assert facts.recipe["name"] == "tiny"
+    assert {"torch", "peft", "lightning"} <= facts.versions.keys()
+
+
+def test_logs_can_be_read_by_tensorboard_and_as_csv(trained):
+    runs = trained.bundle.with_name("bundle.run")
+    for stage in ("frozen", "adapted"):
+        assert list((runs / stage / "logs" / "tensorboard").rglob("events.out.tfevents.*"))
+        (metrics,) = (runs / stage / "logs" / "csv").rglob("metrics.csv")
+        lines = metrics.read_text(encoding="utf-8").splitlines()
+        assert {"train_loss", "val_loss"} <= set(lines[0].split(","))
+
+
+def test_a_bundle_gives_the_logits_that_were_validated(trained, world, tiny_recipe, towers):
+    bundle = load_bundle(trained.bundle)
+    corpus = load_corpus(world, recipe=tiny_recipe, towers=towers)
+    rows = corpus.rows_of(Side.VALIDATION)
+    cells = bundle.manifest.calibrator.probabilities(
+        corpus_logits(bundle.network, corpus=corpus, rows=rows)
+    )
+    threshold = bundle.manifest.thresholds.unsafe
+    called = int(((cells[:, 1] + cells[:, 3]) >= threshold).sum())
+    assert 0 < called <= len(rows)
+    seen = {Side.TRAIN, Side.VALIDATION, Side.CALIBRATION}
+    for triple, side in zip(corpus.triples, corpus.sides, strict=True):
+        key = item_key(triple.benchmark, triple.item_id)
+        assert bundle.has_seen([key]) is (side in seen)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("stage", "epoch"), [("frozen", 1), ("adapted", 1)])
+def test_a_stopped_training_resumes_to_the_same_weights(
+    stage, epoch, world, tiny_recipe, tmp_path, monkeypatch
+):
+    whole = train(tiny_recipe, data=world, out=tmp_path / "whole")
+    end_of_epoch = NetworkModule.on_train_epoch_end
+
+    def stop(module):
+        names = {"frozen": 3, "adapted": 2}
+        if module.trainer.max_epochs == names[stage] and module.current_epoch == epoch:
+            raise RuntimeError("pulled the plug")
+        end_of_epoch(module)
+
+    monkeypatch.setattr(NetworkModule, "on_train_epoch_end", stop)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        train(tiny_recipe, data=world, out=tmp_path / "cut")
+    monkeypatch.undo()
+    assert not (tmp_path / "cut").exists()
+    resumed = train(tiny_recipe, data=world, out=tmp_path / "cut")
+    assert resumed.resumed
+    logged = (tmp_path / "cut.run" / stage / "logs" / "csv").glob("*/metrics.csv")
+    assert len(list(logged)) == 2
+    for name in WEIGHTS:
+        expected = load_file(whole.bundle / name)
+        found = load_file(resumed.bundle / name)
+        assert expected.keys() == found.keys()
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+def test_another_recipe_does_not_resume_a_run(trained, world, tiny_recipe):
+    recipe = tiny_recipe.model_copy(update={"seed": 8})
+    out: Path = trained.bundle.with_name("other")
+    run = trained.bundle.with_name("other.run")
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"key": "of another"}), encoding="utf-8")
+    with pytest.raises(SettingsError, match="another recipe or other data"):
+        train(recipe, data=world, out=out)
