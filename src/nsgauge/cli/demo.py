@@ -9,7 +9,7 @@ from rich.table import Table
 from nsgauge.cli import console
 from nsgauge.data.sample.world import write_sample
 from nsgauge.errors import SettingsError
-from nsgauge.eval.report.comparison import Slice
+from nsgauge.eval.controls import CONTROL_RUNS, Scope
 from nsgauge.eval.report.contents import Report
 from nsgauge.eval.report.writing import report_from_folders
 from nsgauge.eval.scoring.runner import Resources, score_folder
@@ -57,32 +57,18 @@ def run_demo(out: Path, *, overwrite: bool) -> Report:
     return report
 
 
-def unseen_auroc(report: Report, *, judge: str, axis: str) -> float | None:
-    """AUROC of the classifier on unseen items, with one judge's labels as the truth."""
-    for entry in report.comparison.classifier:
-        if (entry.judge, entry.axis, entry.slice) == (judge, axis, Slice.ALL):
-            return entry.agreement.auroc
-    return None
-
-
-def control_auroc(report: Report, *, run: str, axis: str) -> float | None:
-    """AUROC of a control run on unseen items, against the report's reference."""
-    results = () if report.controls is None else report.controls.results
-    for result in results:
-        if (result.run, result.axis, result.scope) == (run, axis, "all"):
-            return result.auroc
-    return None
-
-
 def _show_quality(report: Report) -> None:
     reference = str(report.overview.reference)
     table = Table("AUROC on unseen items", *AXES, box=None)
     for judge in (TRUTH, reference):
-        values = [unseen_auroc(report, judge=judge, axis=axis) for axis in AXES]
+        found = [report.comparison.find(axis, judge=judge) for axis in AXES]
+        values = [None if agreement is None else agreement.auroc for agreement in found]
         table.add_row(f"as scored, against {judge}", *map(_number, values))
-    for run in ("shuffled_images", "blank_images", "prompt_response", "response_only"):
-        values = [control_auroc(report, run=run, axis=axis) for axis in AXES]
-        table.add_row(f"{run}, against {reference}", *map(_number, values))
+    if report.controls is not None:
+        for run in CONTROL_RUNS:
+            results = [report.controls.find(axis, run=run, scope=Scope.ALL) for axis in AXES]
+            values = [None if result is None else result.auroc for result in results]
+            table.add_row(f"{run}, against {reference}", *map(_number, values))
     Console(highlight=False).print(table)
 
 

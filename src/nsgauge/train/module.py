@@ -138,6 +138,7 @@ class NetworkModule(lightning.LightningModule):
         settings: OptimisationSettings,
         stage: StageSettings,
         steps: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.network = network
@@ -145,9 +146,15 @@ class NetworkModule(lightning.LightningModule):
         self._settings = settings
         self._stage = stage
         self._steps = steps
+        self._seed = seed
         self._precision = {
             rate: BinaryAveragePrecision() for rate in (Rate.UNSAFE, Rate.NOT_GROUNDED)
         }
+
+    def on_train_epoch_start(self) -> None:
+        """Dropout and noise depend on seed and epoch alone: a resumed run draws the same."""
+        sequence = np.random.SeedSequence((self._seed, self.current_epoch))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def training_step(self, batch: TrainBatch, _index: int) -> Tensor:
         """Loss of one step."""

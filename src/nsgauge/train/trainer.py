@@ -125,6 +125,7 @@ def _run_stage(
             settings=recipe.optimisation,
             stage=stage.settings,
             steps=stage.settings.epochs * len(batches.train_dataloader()),
+            seed=recipe.seed,
         )
         trainer = _trainer(recipe, stage=stage, progress=progress)
         resumed = stage.last.is_file()

@@ -88,6 +88,13 @@ class Comparison:
     classifier_outcomes: tuple[ClassifierOutcomes, ...]
     judges: tuple[JudgePair, ...]
 
+    def find(self, axis: str, *, judge: str, rows: Slice = Slice.ALL) -> AxisAgreement | None:
+        """The classifier against one judge; None where they share no row."""
+        for entry in self.classifier:
+            if (entry.axis, entry.judge, entry.slice) == (axis, judge, rows):
+                return entry.agreement
+        return None
+
 
 def compare(rows: Rows, *, reference: str | None) -> Comparison:
     """Agreement of everybody with everybody, the classifier on unseen rows alone."""
