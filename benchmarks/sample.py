@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from nsgauge.data.folders import VERDICTS_FILE
 from nsgauge.data.sample.world import write_sample
 from nsgauge.data.tables import read_verdicts
-from nsgauge.eval.controls import CONTROL_RUNS, Scope
+from nsgauge.eval.controls import CONTROL_RUNS, ImageControls, Scope
 from nsgauge.eval.report.writing import report_from_folders
 from nsgauge.eval.scoring.runner import Resources, score_folder
 from nsgauge.eval.scoring.settings import ScoringSettings
@@ -79,9 +79,13 @@ def measure(*, seed: int, labels: str, overrides: tuple[str, ...] = ()) -> dict[
         agreement = report.comparison.find(axis, judge=TRUTH)
         row[f"{axis}_auroc"] = None if agreement is None else agreement.auroc
         for run in CONTROL_RUNS:
-            result = report.controls and report.controls.find(axis, run=run, scope=Scope.ALL)
-            row[f"{axis}_auroc_{run}"] = None if result is None else result.auroc
+            row[f"{axis}_auroc_{run}"] = _control(report.controls, axis=axis, run=run)
     return row | {"train_seconds": trained.manifest.training.seconds}
+
+
+def _control(controls: ImageControls | None, *, axis: str, run: str) -> float | None:
+    result = None if controls is None else controls.find(axis, run=run, scope=Scope.ALL)
+    return None if result is None else result.auroc
 
 
 def main() -> None:
