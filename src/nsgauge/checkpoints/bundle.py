@@ -1,6 +1,7 @@
 """The bundle: a saved classifier as safetensors and JSON, verified when it is loaded."""
 
 import json
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -106,8 +107,8 @@ def read_manifest(path: Path) -> BundleManifest:
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise BundleError(
-            f"{file}: bundle format {found!r}, this version reads {FORMAT}: use the nsgauge "
-            "version that wrote it, or train again"
+            f"{file}: bundle format {reprlib.repr(found)}, this version reads {FORMAT}: use the "
+            "nsgauge version that wrote it, or train again"
         )
     try:
         return BundleManifest.model_validate(content)
@@ -140,6 +141,10 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
             f"{path}: trained on tower weights {manifest.tower_fingerprint[:12]}, found "
             f"{towers.fingerprint[:12]}: install the weights it was trained on"
         )
+    try:
+        reader = RowReader(towers.tokenizer, context=towers.text_context, policy=manifest.windows)
+    except ValueError as error:
+        raise BundleError(f"{path / MANIFEST}: windows: {error}") from error
     network = build_network(
         towers,
         lora=manifest.lora,
@@ -147,13 +152,11 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         ordinals=manifest.windows.max_windows,
     )
     _load_weights(path, network=network)
-    for tower in (network.image_tower, network.text_tower):
-        merge_lora(tower)
     return Bundle(
         manifest=manifest,
         network=network.eval().requires_grad_(requires_grad=False),
         towers=towers,
-        reader=RowReader(towers.tokenizer, context=towers.text_context, policy=manifest.windows),
+        reader=reader,
         seen=_read_seen(path / SEEN),
         fingerprint=file_digest(path / MANIFEST),
     )
@@ -180,21 +183,34 @@ def _load_weights(path: Path, *, network: Network) -> None:
         heads = load_file(path / HEADS)
     except (SafetensorError, ValueError, OSError) as error:
         raise BundleError(f"{path}: weights can't be read ({error})") from error
+    _check_numbers(path / ADAPTERS, weights=adapters)
+    _check_numbers(path / HEADS, weights=heads)
     try:
         for name, tower in _towers(network).items():
             prefix = f"{name}."
             part = {k.removeprefix(prefix): v for k, v in adapters.items() if k.startswith(prefix)}
             load_lora(tower, state=part)
         network.heads.load_state_dict(heads, strict=True)
+        for tower in _towers(network).values():
+            merge_lora(tower)
     except (ValueError, RuntimeError) as error:
-        raise BundleError(f"{path}: weights don't fit {MANIFEST}: {error}") from error
-    for name, tensor in (*adapters.items(), *heads.items()):
+        fault = " ".join(str(error).split())
+        raise BundleError(f"{path}: weights don't fit {MANIFEST}: {fault}") from error
+
+
+def _check_numbers(path: Path, *, weights: Mapping[str, Tensor]) -> None:
+    for name, tensor in weights.items():
+        if tensor.dtype is not torch.float32:
+            raise BundleError(f"{path}: {name} is {tensor.dtype}, expected torch.float32")
         if not bool(torch.isfinite(tensor).all()):
             raise BundleError(f"{path}: {name} holds NaN or infinity; train again")
 
 
 def _read_seen(file: Path) -> frozenset[str]:
-    content = json.loads(file.read_text(encoding="ascii"))
+    try:
+        content = json.loads(file.read_text(encoding="ascii"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{file}: not valid JSON ({error}); copy the bundle again") from error
     if not isinstance(content, list) or not all(isinstance(entry, str) for entry in content):
         raise BundleError(f"{file}: expected a list of digests")
     return frozenset(content)

@@ -1,6 +1,6 @@
 """The calibrator: four-cell probabilities from the network's logits."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +8,8 @@ from pydantic import Field
 from scipy.special import softmax
 
 from nsgauge.settings import Settings
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Calibrator(Settings):
@@ -19,7 +21,7 @@ class Calibrator(Settings):
 
     method: Literal["identity", "temperature", "bias_corrected"] = "identity"
     scale: float = Field(1.0, gt=0, allow_inf_nan=False)
-    shift: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    shift: tuple[Finite, Finite, Finite, Finite] = (0.0, 0.0, 0.0, 0.0)
 
     def probabilities(
         self, logits: Float[np.ndarray, "rows cells"]

@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from nsgauge.models.windows import TextRole
@@ -16,11 +16,17 @@ class FusionSettings(Settings):
     normalised vectors.
     """
 
-    width: int = Field(256, ge=16)
+    width: int = Field(256, ge=16, le=8192)
     layers: int = Field(2, ge=1, le=8)
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     feature_noise: float = Field(0.0, ge=0, le=2)
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "FusionSettings":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} doesn't divide into {self.heads} heads")
+        return self
 
 
 class FeatureNoise(nn.Module):

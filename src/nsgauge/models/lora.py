@@ -17,7 +17,7 @@ ADAPTER = "default"
 class LoraSettings(Settings):
     """Low-rank adapters (Hu et al. 2021): W + (alpha / rank) B A."""
 
-    rank: int = Field(8, ge=1)
+    rank: int = Field(8, ge=1, le=1024)
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     image: bool = True

@@ -34,7 +34,7 @@ def batches_under_budget(sizes: Sequence[int], *, tokens_per_batch: int) -> list
 
 @torch.inference_mode()
 def encode_images(
-    tower: ImageTower, *, batches: Iterable[UInt8[np.ndarray, "images 3 side side"]]
+    tower: ImageTower, *, batches: Iterable[UInt8[np.ndarray, "_images 3 side side"]]
 ) -> Float[Tensor, "all_images image_tokens image_width"]:
     """Image vectors in fp32 on the CPU, batch after batch.
 

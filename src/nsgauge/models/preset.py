@@ -17,7 +17,7 @@ Resize = Literal["crop", "squash"]
 class PackagedFile(Settings):
     """A weights file that an installed Python package carries."""
 
-    package: str
+    package: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     file: str
     sha256: Sha256
 

@@ -112,7 +112,10 @@ class RowReader:
                 ids[row],
                 response=ids[rows + row],
                 caption=None if caption is None else ids[2 * rows + row],
-                unread=len(prompts[row]) > CHARACTERS_READ or len(responses[row]) > CHARACTERS_READ,
+                unread=any(
+                    len(text) > CHARACTERS_READ
+                    for text in (prompts[row], responses[row], caption or "")
+                ),
             )
             for row, caption in enumerate(captions)
         ]

@@ -61,16 +61,18 @@ def image_tower(
             hasattr(visual.trunk, "forward_features") and not list(visual.head.children()),
             "a timm trunk without a projection head",
         )
-        return ConvTower(visual.trunk, normalisation=normalisation, patch_grid=patch_grid)
+        tower = ConvTower(visual.trunk, normalisation=normalisation, patch_grid=patch_grid)
+        return tower.eval()
     _refuse_unless(visual.attn_pool is None, "a ViT without an attention pooler")
     _refuse_unless(visual.pool_type == "tok", "a ViT pooled at its class token")
+    _refuse_layer_scale(visual.transformer)
     shape = VitShape(
         transformer=_clip_shape(visual.transformer, causal=False),
         image_side_px=visual.image_size[0],
         patch_side_px=visual.patch_size[0],
         projection=visual.output_dim,
     )
-    tower = VitTower(shape, normalisation=normalisation, patch_grid=patch_grid)
+    vit = VitTower(shape, normalisation=normalisation, patch_grid=patch_grid)
     state = visual.state_dict()
     loaded = {
         "patches.weight": state["conv1.weight"],
@@ -81,8 +83,8 @@ def image_tower(
         **_norm(state, ours="last_norm", theirs="ln_post"),
         **_blocks(state, prefix="transformer.resblocks.", names=OPEN_CLIP_BLOCK),
     }
-    tower.load_state_dict(loaded, strict=True)
-    return tower.eval()
+    vit.load_state_dict(loaded, strict=True)
+    return vit.eval()
 
 
 def text_tower(reference: nn.Module) -> TextTower:
@@ -97,6 +99,7 @@ def text_tower(reference: nn.Module) -> TextTower:
     _refuse_unless(holder.attn_mask is not None, "a causal text tower")
     pool_type = getattr(holder, "pool_type", getattr(holder, "text_pool_type", None))
     _refuse_unless(pool_type == "argmax", "a text tower pooled at its end token")
+    _refuse_layer_scale(holder.transformer)
     state = holder.state_dict()
     projection = state["text_projection"].shape[1]
     context = state["positional_embedding"].shape[0]
@@ -124,6 +127,9 @@ def _bert_tower(holder: Any) -> TextTower:
     config = holder.config
     _refuse_unless(config.model_type == "bert", "a BERT text tower")
     _refuse_unless(config.hidden_act == "gelu", "a BERT text tower with gelu")
+    _refuse_unless(type(holder.pooler).__name__ == "MeanPooler", "a BERT text tower pooled by mean")
+    projection = getattr(holder, "proj", None)
+    _refuse_unless(isinstance(projection, nn.Identity), "a BERT text tower without projection")
     shape = TextShape(
         transformer=TransformerShape(
             width=config.hidden_size,
@@ -199,6 +205,11 @@ def _attention(
 def _norm(state: State, *, ours: str, theirs: str) -> dict[str, Tensor]:
     """Weight and bias of one module (a norm or a linear)."""
     return {f"{ours}.{kind}": state[f"{theirs}.{kind}"] for kind in ("weight", "bias")}
+
+
+def _refuse_layer_scale(transformer: Any) -> None:
+    scaled = any(".ls_" in name for name in transformer.state_dict())
+    _refuse_unless(not scaled, "blocks without layer scale")
 
 
 def _refuse_unless(condition: bool, wanted: str) -> None:  # noqa: FBT001 (reads as a sentence)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -21,6 +22,17 @@ from nsgauge.errors import SettingsError
 from nsgauge.models.preset import HubModel, PackagedFile, Preset, Resize
 from nsgauge.models.towers.image import Normalisation
 
+# What open_clip, timm and transformers let through on a configuration or weights that don't fit.
+UNFIT = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    SafetensorError,
+)
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -103,10 +115,11 @@ def _hub_reference(hub: HubModel, *, tower_directory: Path | None) -> Reference:
         model = open_clip.create_model(
             name, pretrained=pretrained, precision="fp32", device="cpu", require_pretrained=True
         )
-    except (OSError, RuntimeError) as error:
+    except UNFIT as error:
+        where = tower_directory or f"{hub.model} ({hub.pretrained})"
         raise SettingsError(
-            f"{hub.model} ({hub.pretrained}): weights can't be loaded ({error}); with no hub in "
-            "reach, give tower_directory, a local directory in open_clip's layout"
+            f"{where}: weights can't be loaded ({_one_line(error)}); with no hub in reach, give "
+            "tower_directory, a local directory in open_clip's layout with the model's own files"
         ) from error
     expected = open_clip.get_model_preprocess_cfg(model)
     side = expected["size"]
@@ -128,7 +141,7 @@ def _check_local_layout(directory: Path) -> None:
                 f"{directory}: {name} is missing; expected open_clip's local layout "
                 "(open_clip_config.json and open_clip_model.safetensors)"
             )
-    pickles = [path.name for path in directory.iterdir() if path.suffix in PICKLE_SUFFIXES]
+    pickles = [path.name for path in directory.iterdir() if path.suffix.lower() in PICKLE_SUFFIXES]
     if pickles:
         raise SettingsError(f"{directory}: holds pickles ({', '.join(pickles)}); remove them")
 
@@ -141,18 +154,30 @@ def _packaged_reference(preset: Preset) -> Reference:
     image_file = verified_file(preset.weights.image)
     text_file = verified_file(preset.weights.text)
     configuration: dict[str, Any] = json.loads(json.dumps(preset.open_clip))
-    configuration["text_cfg"]["hf_model_name"] = str(text_file.parent)
-    model: nn.Module = _open_clip().model.CustomTextCLIP(**configuration)
-    _load_image_trunk(model, path=image_file)
-    _load_text_transformer(model, path=text_file)
+    try:
+        configuration["text_cfg"]["hf_model_name"] = str(text_file.parent)
+        model: nn.Module = _open_clip().model.CustomTextCLIP(**configuration)
+        _load_image_trunk(model, path=image_file)
+        _load_text_transformer(model, path=text_file)
+        side = int(configuration["vision_cfg"]["image_size"])
+        context = int(configuration["text_cfg"]["context_length"])
+    except UNFIT as error:
+        raise SettingsError(
+            f"preset {preset.name!r}: open_clip can't build it or its weights don't fit "
+            f"({type(error).__name__}: {_one_line(error)}); mend `open_clip` or `weights`"
+        ) from error
     return Reference(
         model=model.eval(),
         normalisation=Normalisation(mean=preset.mean, std=preset.std),
-        image_side_px=int(configuration["vision_cfg"]["image_size"]),
+        image_side_px=side,
         resize=preset.resize,
-        text_context=int(configuration["text_cfg"]["context_length"]),
+        text_context=context,
         text_directory=text_file.parent,
     )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def verified_file(packaged: PackagedFile) -> Path:

@@ -1,0 +1,132 @@
+"""Towers: the pocket pair, loaded once, and tiny random ones for everything else."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor, nn
+
+from nsgauge.models.preset import load_preset
+from nsgauge.models.tokenizer import TextTokenizer
+from nsgauge.models.towers.image import Normalisation, VitShape, VitTower
+from nsgauge.models.towers.open_clip_door import Reference, reference_of
+from nsgauge.models.towers.packing import Window
+from nsgauge.models.towers.pair import Towers, load_towers
+from nsgauge.models.towers.text import TextShape, TextTower
+from nsgauge.models.towers.transformer import TransformerShape
+
+RelativeDifference = Callable[..., float]
+DrawWindows = Callable[..., list[Window]]
+BuildTowers = Callable[..., Towers]
+
+TEXTS = (
+    "No.",
+    "I can't help with that.",
+    "The picture shows a red ladder that leans on a wall beside two open paint pots.",
+    "Sure! First, check the label. Second, open the window; third, wait 20 minutes. " * 4,
+    "Ein Satz auf Deutsch, une phrase en fran\u00e7ais, \u4e2d\u6587, and \U0001f600 at the end.",
+    "It depends on the room, the hour and the person who asks for it, so let me explain. " * 16,
+)
+
+
+@pytest.fixture(scope="session")
+def texts() -> tuple[str, ...]:
+    """Short and long, most of CLIP's context and most of MiniLM's."""
+    return TEXTS
+
+
+@pytest.fixture(scope="session")
+def relative_difference() -> RelativeDifference:
+    """Largest absolute difference over the largest absolute reference."""
+
+    def between(ours: Tensor | np.ndarray, *, reference: Tensor | np.ndarray) -> float:
+        found, wanted = torch.as_tensor(ours), torch.as_tensor(reference)
+        assert found.shape == wanted.shape
+        assert found.dtype == wanted.dtype == torch.float32
+        return float((found - wanted).abs().max() / wanted.abs().max())
+
+    return between
+
+
+@pytest.fixture(scope="session")
+def pocket_reference() -> Reference:
+    return reference_of(load_preset("pocket"), tower_directory=None)
+
+
+@pytest.fixture(scope="session")
+def pocket_towers() -> Towers:
+    """Shared: tests must not change them."""
+    return load_towers(load_preset("pocket"))
+
+
+@pytest.fixture(scope="session")
+def word_tokenizer() -> TextTokenizer:
+    """Word `w<k>` is token k; 90 starts a window, 91 ends it."""
+    words = {f"w{number}": number for number in range(90)} | {"[UNK]": 92}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106 (no password)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return TextTokenizer(tokenizer, clean=str, start=90, end=91)
+
+
+@pytest.fixture(scope="session")
+def draw_windows() -> DrawWindows:
+    """Windows of given lengths with random tokens, two segments each."""
+
+    def draw(lengths: list[int], *, seed: int = 0, vocabulary: int = 93) -> list[Window]:
+        generator = np.random.default_rng(seed)
+        windows = []
+        for length in lengths:
+            first = int(generator.integers(length + 1))
+            ids = tuple(int(token) for token in generator.integers(vocabulary, size=length))
+            windows.append(Window(ids, (0,) * first + (1,) * (length - first)))
+        return windows
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def build_towers(word_tokenizer: TextTokenizer) -> BuildTowers:
+    """A new pair of tiny towers with random weights, the same for the same seed."""
+
+    def build(*, seed: int = 0, causal: bool = False, patch_grid: int = 0) -> Towers:
+        transformer = TransformerShape(width=16, layers=2, heads=2, hidden=32)
+        vit = VitShape(transformer=transformer, image_side_px=32, patch_side_px=8, projection=12)
+        normalisation = Normalisation(mean=(0.5, 0.4, 0.3), std=(0.5, 0.6, 0.7))
+        image = VitTower(vit, normalisation=normalisation, patch_grid=patch_grid)
+        text = TextTower(_text_shape(causal=causal))
+        generator = torch.Generator().manual_seed(seed)
+        for tower in (image, text):
+            _randomise(tower, generator=generator)
+        return Towers(
+            image=image.eval(),
+            text=text.eval(),
+            tokenizer=word_tokenizer,
+            text_context=32,
+            image_side_px=32,
+            resize="crop",
+            fingerprint="0" * 64,
+        )
+
+    return build
+
+
+def _text_shape(*, causal: bool) -> TextShape:
+    return TextShape(
+        transformer=TransformerShape(
+            width=16, layers=2, heads=2, hidden=32, norm_first=causal, causal=causal
+        ),
+        vocabulary=93,
+        context=32,
+        pooling="end" if causal else "mean",
+        embedding_norm=not causal,
+        projection=8 if causal else None,
+    )
+
+
+def _randomise(tower: nn.Module, *, generator: torch.Generator) -> None:
+    with torch.no_grad():
+        for name, parameter in tower.named_parameters():
+            centre = 1.0 if name.endswith("norm.weight") else 0.0
+            parameter.copy_(centre + 0.2 * torch.randn(parameter.shape, generator=generator))

