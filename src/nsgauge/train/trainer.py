@@ -128,6 +128,8 @@ def _run_stage(
             seed=recipe.seed,
         )
         trainer = _trainer(recipe, stage=stage, progress=progress)
+        # Lightning leaves every module in the mode it finds it in, and encoding left them in eval.
+        network.train()
         resumed = stage.last.is_file()
         with warnings.catch_warnings():
             for known in _EXPECTED_WARNINGS:
@@ -153,6 +155,8 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
             monitor=MONITOR,
             save_last=True,
             save_top_k=1,
+            # After the epoch is over: a snapshot from within would have it trained again.
+            save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
         EarlyStopping(MONITOR, patience=stage.settings.patience, check_finite=True),

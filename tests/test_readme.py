@@ -1,0 +1,54 @@
+"""What the README shows can be typed: commands, options, names and paths exist."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+import nsgauge
+from nsgauge.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every `nsgauge ...` line of a block, continued lines joined."""
+    lines = "\n".join(body for _, body in BLOCKS).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("nsgauge ")]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_has_the_options_that_it_is_shown_with(line):
+    _, name, *arguments = shlex.split(line, comments=True)
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    command = group.commands[name]
+    # Parsing calls nothing; an unknown option or a missing argument is an error here.
+    command.make_context(name, arguments)
+
+
+def test_python_blocks_use_names_that_exist():
+    blocks = [body for kind, body in BLOCKS if kind == "python"]
+    assert blocks
+    for body in blocks:
+        for node in ast.walk(ast.parse(body)):
+            if isinstance(node, ast.ImportFrom) and node.module == "nsgauge":
+                assert {name.name for name in node.names} <= set(nsgauge.__all__)
+
+
+def test_paths_and_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make (\w+)", README):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+    for path in re.findall(r"\b(?:src|docs|benchmarks|tests)/[\w./-]*[\w/]", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_it_stays_short():
+    assert len(README.splitlines()) <= 200
