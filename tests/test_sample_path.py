@@ -3,24 +3,15 @@
 The training is shorter than the demo's; `benchmarks/sample.py` measures the demo's own.
 """
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 AXES = ("unsafe", "not_grounded")
-_SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "sample.py"
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def benchmark(benchmark_module):
     """The benchmark as a module."""
-    spec = importlib.util.spec_from_file_location("sample_benchmark", _SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("sample")
 
 
 @pytest.fixture(scope="module")

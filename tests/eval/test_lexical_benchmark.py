@@ -1,6 +1,4 @@
 import csv
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,18 +7,11 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 from nsgauge.data.sample import SampleSettings, write_sample
 from nsgauge.data.split import Side, SplitSettings
 
-_SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "lexical.py"
-
 
 @pytest.fixture(scope="module")
-def lexical():
+def lexical(benchmark_module):
     """The benchmark as a module."""
-    spec = importlib.util.spec_from_file_location("lexical_benchmark", _SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("lexical")
 
 
 @pytest.fixture(scope="module")
