@@ -33,7 +33,8 @@ def fuse(
     roles: Tensor = ROLES,
     ordinals: Tensor = ORDINALS,
 ) -> Tensor:
-    return fusion(image, image_present=PRESENT, text=text, roles=roles, ordinals=ordinals)
+    fused: Tensor = fusion(image, image_present=PRESENT, text=text, roles=roles, ordinals=ordinals)
+    return fused
 
 
 def changed_rows(before: Tensor, after: Tensor) -> list[int]:

@@ -45,7 +45,8 @@ def texts(word_tokenizer) -> list[RowText]:
 
 @torch.inference_mode()
 def logits_of(network: Network, *, texts: list[RowText], pixels: Tensor = PIXELS) -> Tensor:
-    return network(assemble(texts, image_slots=SLOTS, pixels=pixels))
+    logits: Tensor = network(assemble(texts, image_slots=SLOTS, pixels=pixels))
+    return logits
 
 
 def test_four_logits_a_row(network, texts):

@@ -4,7 +4,7 @@ import open_clip
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from transformers import BertTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
 from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary
@@ -52,8 +52,8 @@ def wordpiece(pocket_directory: Path) -> TextTokenizer:
 
 
 @pytest.fixture(scope="session")
-def berts(pocket_directory: Path) -> BertTokenizerFast:
-    return BertTokenizerFast.from_pretrained(str(pocket_directory))
+def berts(pocket_directory: Path) -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(str(pocket_directory))
 
 
 @pytest.fixture(scope="session")

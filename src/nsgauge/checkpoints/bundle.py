@@ -29,6 +29,7 @@ SEEN = "seen.json"
 CARD = "README.md"
 FILES = (ADAPTERS, HEADS, SEEN)
 MANIFEST_BYTES_LIMIT = 16 << 20
+FAULT_CHARACTERS_LIMIT = 400
 BUNDLE_FOLDER = FolderKind(
     noun="bundle", marker=MANIFEST, key="format", names=frozenset({*FILES, MANIFEST, CARD})
 )
@@ -130,6 +131,8 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
     """
     manifest = read_manifest(path)
     _verify(path, manifest=manifest)
+    weights = _read_weights(path)
+    seen = _read_seen(path / SEEN)
     stored = manifest.tower_directory
     directory = tower_directory or (Path(stored) if stored is not None else None)
     try:
@@ -151,13 +154,18 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         fusion=manifest.fusion,
         ordinals=manifest.windows.max_windows,
     )
-    _load_weights(path, network=network)
+    try:
+        _put_weights(weights, network=network)
+    except (ValueError, RuntimeError) as error:
+        # torch lists every tensor, one a line.
+        fault = " ".join(str(error).split())[:FAULT_CHARACTERS_LIMIT]
+        raise BundleError(f"{path}: weights don't fit {MANIFEST}: {fault}") from error
     return Bundle(
         manifest=manifest,
         network=network.eval().requires_grad_(requires_grad=False),
         towers=towers,
         reader=reader,
-        seen=_read_seen(path / SEEN),
+        seen=seen,
         fingerprint=file_digest(path / MANIFEST),
     )
 
@@ -177,33 +185,40 @@ def _verify(path: Path, *, manifest: BundleManifest) -> None:
             )
 
 
-def _load_weights(path: Path, *, network: Network) -> None:
-    try:
-        adapters = load_file(path / ADAPTERS)
-        heads = load_file(path / HEADS)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise BundleError(f"{path}: weights can't be read ({error})") from error
-    _check_numbers(path / ADAPTERS, weights=adapters)
-    _check_numbers(path / HEADS, weights=heads)
-    try:
-        for name, tower in _towers(network).items():
-            prefix = f"{name}."
-            part = {k.removeprefix(prefix): v for k, v in adapters.items() if k.startswith(prefix)}
-            load_lora(tower, state=part)
-        network.heads.load_state_dict(heads, strict=True)
-        for tower in _towers(network).values():
-            merge_lora(tower)
-    except (ValueError, RuntimeError) as error:
-        fault = " ".join(str(error).split())
-        raise BundleError(f"{path}: weights don't fit {MANIFEST}: {fault}") from error
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of both files: the adapters' by tower (`image.`, `text.`), the `heads.`."""
+    weights: dict[str, Tensor] = {}
+    for file, prefix in ((path / ADAPTERS, ""), (path / HEADS, "heads.")):
+        try:
+            content = load_file(file)
+        except (SafetensorError, ValueError, OSError) as error:
+            raise BundleError(f"{file}: weights can't be read ({error})") from error
+        for name, tensor in content.items():
+            if tensor.dtype is not torch.float32:
+                raise BundleError(f"{file}: {name} is {tensor.dtype}, expected torch.float32")
+            if not bool(torch.isfinite(tensor).all()):
+                raise BundleError(f"{file}: {name} holds NaN or infinity; train again")
+            weights[f"{prefix}{name}"] = tensor
+    return weights
 
 
-def _check_numbers(path: Path, *, weights: Mapping[str, Tensor]) -> None:
+def _put_weights(weights: Mapping[str, Tensor], *, network: Network) -> None:
+    """Load every weight into its place and merge the adapters.
+
+    Raises:
+        ValueError: names or shapes of adapters differ, or merging overflows.
+        RuntimeError: names or shapes of the heads differ.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"heads": {}, **{name: {} for name in _towers(network)}}
     for name, tensor in weights.items():
-        if tensor.dtype is not torch.float32:
-            raise BundleError(f"{path}: {name} is {tensor.dtype}, expected torch.float32")
-        if not bool(torch.isfinite(tensor).all()):
-            raise BundleError(f"{path}: {name} holds NaN or infinity; train again")
+        part, _, key = name.partition(".")
+        if part not in parts:
+            raise ValueError(f"unknown {name}")
+        parts[part][key] = tensor
+    network.heads.load_state_dict(parts["heads"], strict=True)
+    for name, tower in _towers(network).items():
+        load_lora(tower, state=parts[name])
+        merge_lora(tower)
 
 
 def _read_seen(file: Path) -> frozenset[str]:

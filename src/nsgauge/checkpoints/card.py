@@ -39,15 +39,15 @@ bulk; it is not a moderation gate.
 def model_card(manifest: BundleManifest) -> str:
     """The card as Markdown."""
     training = manifest.training
-    rows = ", ".join(f"{count} {side}" for side, count in training.rows.items())
+    rows = ", ".join(f"{count} {_escaped(side)}" for side, count in training.rows.items())
     measures = [
         f"| {_escaped(name)} | {'undefined' if value is None else f'{value:.3f}'} |"
         for name, value in training.validation.items()
     ]
     return _TEMPLATE.format(
-        name=manifest.name,
+        name=_escaped(manifest.name),
         version=manifest.nsgauge_version,
-        created=training.created,
+        created=_escaped(training.created),
         preset=manifest.preset.name,
         rank=manifest.lora.rank,
         judges=_escaped(", ".join(training.judges)),

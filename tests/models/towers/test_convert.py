@@ -10,8 +10,8 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from transformers import BertTokenizerFast
+from torch import Tensor
+from transformers import AutoTokenizer
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.preset import load_preset
@@ -50,7 +50,7 @@ def test_pocket_text_equals_open_clips_from_the_text_on(
 ):
     directory = pocket_reference.text_directory
     assert directory is not None
-    batch = BertTokenizerFast.from_pretrained(str(directory))(
+    batch = AutoTokenizer.from_pretrained(str(directory))(
         list(texts), padding=True, truncation=True, max_length=256, return_tensors="pt"
     )
     assert batch.input_ids.shape[1] == 256
@@ -141,7 +141,7 @@ def test_hub_presets_read_local_towers_that_equal_open_clips(
 
 
 @pytest.fixture(scope="module")
-def deep_model() -> nn.Module:
+def deep_model() -> Any:
     return open_clip.CLIP(**open_clip.get_model_config("ViT-B-32")).eval()
 
 
