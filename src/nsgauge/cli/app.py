@@ -18,6 +18,9 @@ app = typer.Typer(
     "reports how far to trust it.",
 )
 
+INTERRUPTED = 130
+"""The exit code that typer makes of Ctrl-C."""
+
 DataOption = Annotated[Path, typer.Option("--data", help="Data folder, as `import` makes it.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run left at --out.")
@@ -222,6 +225,7 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         console.show_error(f"{where}{error.strerror or error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.show_error("stopped; `train` and `score` go on when started again as before")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            console.show_error("stopped; `train` and `score` go on when started again as before")
+        raise

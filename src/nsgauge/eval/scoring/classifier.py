@@ -147,11 +147,22 @@ class Classifier:
             cache=None,
             device=self._device,
         )
-        return Scores(engine.score(engine.look([_with_state(triple) for triple in triples])))
+        return Scores(engine.score(engine.look([_as_stored(triple) for triple in triples])))
 
 
-def _with_state(triple: Triple) -> Triple:
-    """A triple made by hand may have an empty response that nobody marked as such."""
+def _as_stored(triple: Triple) -> Triple:
+    """A triple made by hand may be what no data folder holds: unmarked, or with lone surrogates."""
+    triple = replace(
+        triple,
+        triple_id=_encodable(triple.triple_id),
+        benchmark=_encodable(triple.benchmark),
+        item_id=_encodable(triple.item_id),
+    )
     if triple.response_state is ResponseState.ANSWERED and not triple.response.strip():
         return replace(triple, response_state=ResponseState.EMPTY)
     return triple
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates, which Arrow refuses, replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nsgauge.checkpoints.bundle import Bundle
 from nsgauge.data.split import item_key
+from nsgauge.errors import SettingsError
 from nsgauge.eval.scoring.images import ImageVectors, in_order
 from nsgauge.eval.scoring.pictures import Pictures
 from nsgauge.models.prediction import cell_logits
@@ -59,6 +60,9 @@ class Engine:
         cache: Folder of image vectors that outlives the run; None for none.
         device: Of torch; None takes CUDA where there is one.
         tokens_per_batch: Packed tokens in one forward.
+
+    Raises:
+        SettingsError: torch has no such device here.
     """
 
     def __init__(
@@ -92,9 +96,9 @@ class Engine:
         """Vectors of the distinct pictures of the rows to score, and each row's place in them."""
         wanted = [row.digest if row.status is ScoreStatus.SCORED else None for row in rows]
         digests, slots = in_order(wanted)
-        if not digests:
-            return None, slots
-        vectors = self.images.of(digests, decode=self._pictures.decode)
+        vectors = None
+        if digests:
+            vectors = self.images.of(digests, decode=self._pictures.decode)
         self._pictures.forget()
         return vectors, slots
 
@@ -193,7 +197,14 @@ class Engine:
 
 
 def _device(name: str | None) -> torch.device:
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device {name!r} can't be used here; try cpu, or leave it out") from (
+            error
+        )
 
 
 def _image_key(bundle: Bundle) -> str:

@@ -80,8 +80,9 @@ class ImageVectors:
         name = sha256(",".join(digests).encode()).hexdigest()[:32]
         target = self._folder / f"{name}.safetensors"
         part = self._folder / f".{name}.{os.getpid()}.part"
-        notes = {"digests": json.dumps(list(digests))}
-        save_file({"vectors": vectors.contiguous()}, part, metadata=notes)
+        whole = vectors.contiguous()
+        notes = {"digests": json.dumps(list(digests)), "sha256": _checksum(whole)}
+        save_file({"vectors": whole}, part, metadata=notes)
         part.replace(target)
         self._files.update(dict.fromkeys(digests, target))
 
@@ -102,19 +103,25 @@ def _digests(file: Path) -> list[str]:
             rows = content.get_slice("vectors").get_shape()[0]
     except (SafetensorError, OSError, ValueError, KeyError, IndexError):
         return []
-    return digests if isinstance(digests, list) and len(digests) == rows else []
+    texts = isinstance(digests, list) and all(isinstance(digest, str) for digest in digests)
+    return digests if texts and len(digests) == rows else []
 
 
 def _read(file: Path) -> dict[str, Vectors]:
-    """The vectors in a file of the cache; none if it is damaged or holds other than numbers."""
+    """The vectors in a file of the cache; none if it was changed since it was written."""
     digests = _digests(file)
     if not digests:
         return {}
     with safe_open(file, framework="pt") as content:
-        vectors = content.get_tensor("vectors").float()
-    if vectors.ndim != 3 or not bool(torch.isfinite(vectors).all()):
+        vectors = content.get_tensor("vectors")
+        written = content.metadata().get("sha256")
+    if vectors.dtype != torch.float32 or vectors.ndim != 3 or _checksum(vectors) != written:
         return {}
     return dict(zip(digests, vectors, strict=True))
+
+
+def _checksum(vectors: Tensor) -> str:
+    return sha256(vectors.numpy().tobytes()).hexdigest()
 
 
 def in_order(wanted: Sequence[str | None]) -> tuple[list[str], list[int]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nsgauge.data.images import Resize, decode_image, image_digest, pixels, read_image
-from nsgauge.errors import ImageError
+from nsgauge.errors import ImageError, ScoringError
 from nsgauge.eval.scoring.images import Pixels
 
 
@@ -41,10 +41,16 @@ class Pictures:
         return self._found[path]
 
     def decode(self, digest: str) -> Pixels:
-        """Pixels of a picture that was found."""
+        """Pixels of a picture that was found.
+
+        Raises:
+            ScoringError: its file was changed or removed since.
+        """
         if digest not in self._decoded:
             # Found in an earlier shard and not encoded then; read it again.
-            self._look(self._path_of[digest])
+            path = self._path_of[digest]
+            if self._look(path).digest != digest:
+                raise ScoringError(f"{path}: changed while it was being scored; start again")
         return self._decoded.pop(digest)
 
     def forget(self) -> None:
@@ -65,5 +71,9 @@ class Pictures:
     def _content(self, path: str) -> bytes:
         if self._root is not None:
             return read_image(self._root, path)
-        file = Path(path)
+        try:
+            # A link is followed: the caller's own file may lie wherever it likes.
+            file = Path(path).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ImageError("unsafe_path", f"picture path {path!r}: {error}") from error
         return read_image(file.parent, file.name)

@@ -1,6 +1,5 @@
 """One scoring run, from a data folder to a score folder; goes on where it was stopped."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,8 @@ from nsgauge.eval.scoring.shards import (
     CONTROLS,
     MANIFEST,
     ScoreManifest,
+    clear,
+    is_ours,
     is_whole,
     read_manifest,
     read_shard,
@@ -105,7 +106,12 @@ def score_folder(
         engine, data=data, out=out, manifest=manifest, settings=settings, progress=progress
     )
     manifest = _run_controls(
-        engine, triples=candidates, out=out, manifest=manifest, progress=progress
+        engine,
+        triples=candidates,
+        out=out,
+        manifest=manifest,
+        settings=settings,
+        progress=progress,
     )
     manifest = manifest.model_copy(update={"complete": True})
     write_manifest(out, manifest=manifest)
@@ -146,11 +152,16 @@ def _run_shards(
 
 
 def _run_controls(
-    engine: Engine, *, triples: list[Triple], out: Path, manifest: ScoreManifest, progress: Progress
+    engine: Engine,
+    *,
+    triples: list[Triple],
+    out: Path,
+    manifest: ScoreManifest,
+    settings: ScoringSettings,
+    progress: Progress,
 ) -> ScoreManifest:
     if not triples:
         return manifest
-    settings = ScoringSettings.model_validate(manifest.settings)
     runs = control_runs(engine, rows=engine.look(triples), seed=settings.seed)
     for index, (name, run) in enumerate(runs.items()):
         if index >= len(manifest.controls):
@@ -178,11 +189,11 @@ def _claim(out: Path, *, fresh: ScoreManifest, overwrite: bool) -> ScoreManifest
     """Make `out` this run's: begin it, or go on with it from its last whole file."""
     if out.exists() and not out.is_dir():
         raise ScoringError(f"{out}: is a file; name a folder for the scores")
-    ours = (out / MANIFEST).is_file()
-    if out.is_dir() and any(out.iterdir()) and not ours and not overwrite:
+    out.mkdir(parents=True, exist_ok=True)
+    if not is_ours(out):
         raise ScoringError(f"{out}: not empty and no score folder; name another folder")
-    if not ours or overwrite:
-        _clear(out)
+    if overwrite or not (out / MANIFEST).is_file():
+        clear(out)
         write_manifest(out, manifest=fresh)
         return fresh
     found = read_manifest(out)
@@ -215,15 +226,6 @@ def _trusted(manifest: ScoreManifest, *, out: Path) -> ScoreManifest:
             break
         kept = kept.with_shard(shard, table=read_shard(out, shard=shard))
     return kept
-
-
-def _clear(out: Path) -> None:
-    """Remove a score folder's own files, and no others."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MANIFEST).unlink(missing_ok=True)
-    for file in out.glob("scores-*.parquet"):
-        file.unlink()
-    shutil.rmtree(out / CONTROLS, ignore_errors=True)
 
 
 def _judged(data: Path) -> frozenset[str]:

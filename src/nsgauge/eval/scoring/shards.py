@@ -10,8 +10,9 @@ torch: a report reads scores without it.
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,10 @@ from nsgauge.settings import Settings
 MANIFEST = "manifest.json"
 CONTROLS = "controls"
 FORMAT: Literal[1] = 1
+
+_SHARD = re.compile(r"\.?scores-\d{5,}\.parquet(\.part)?")
+_CONTROL = re.compile(r"\.?[a-z_]+\.parquet(\.part)?")
+_MANIFESTS = frozenset({MANIFEST, f".{MANIFEST}.part"})
 
 
 class ShardFile(Settings):
@@ -101,10 +106,12 @@ def read_manifest(path: Path) -> ScoreManifest:
         ) from error
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(str(step) for step in fault["loc"])
-        raise ScoringError(f"{file}: {where}: {fault['msg']}; score again") from error
+        where = ".".join(str(step) for step in fault["loc"]) or "(top level)"
+        wanted = "score again with --overwrite"
+        raise ScoringError(f"{file}: {where}: {fault['msg']}; {wanted}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ScoringError(f"{file}: can't be read ({error}); score again") from error
+        wanted = "score again with --overwrite"
+        raise ScoringError(f"{file}: can't be read ({error}); {wanted}") from error
 
 
 def write_manifest(path: Path, *, manifest: ScoreManifest) -> None:
@@ -115,6 +122,30 @@ def write_manifest(path: Path, *, manifest: ScoreManifest) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path / MANIFEST)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a folder is a score folder, or what a run that was stopped early left of one.
+
+    A manifest of other software isn't ours; without a readable one, every name must be.
+    """
+    try:
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        own = {*_MANIFESTS, CONTROLS}
+        return all(file.name in own or _SHARD.fullmatch(file.name) for file in path.iterdir())
+    return isinstance(content, dict) and "nsgauge_scores" in content
+
+
+def clear(path: Path) -> None:
+    """Remove a score folder's own files, and no others; the manifest goes last."""
+    controls = path / CONTROLS
+    if controls.is_dir():
+        _remove([file for file in controls.iterdir() if _CONTROL.fullmatch(file.name)])
+        if not any(controls.iterdir()):
+            controls.rmdir()
+    _remove([file for file in path.iterdir() if _SHARD.fullmatch(file.name)])
+    _remove([path / name for name in sorted(_MANIFESTS)])
 
 
 def write_shard(path: Path, *, name: str, table: pa.Table) -> ShardFile:
@@ -161,8 +192,8 @@ def read_controls(path: Path) -> dict[str, pa.Table]:
 
 def _finished(path: Path) -> ScoreManifest:
     manifest = read_manifest(path)
-    if not manifest.complete:
-        done = sum(shard.rows for shard in manifest.shards)
+    done = sum(shard.rows for shard in manifest.shards)
+    if not manifest.complete or done != manifest.rows:
         raise ScoringError(
             f"{path}: {done} of {manifest.rows} rows are scored; run `nsgauge score` again with "
             "the same arguments, it goes on from there"
@@ -185,6 +216,11 @@ def read_shard(path: Path, *, shard: ShardFile) -> pa.Table:
     words = {"status": ScoreStatus, "image_state": ImageState}
     file = path / shard.name
     return checked(read_parquet(file), schema=SCORES_SCHEMA, words=words, where=str(file))
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def _added(counts: Mapping[str, int], column: pa.ChunkedArray) -> dict[str, int]:
