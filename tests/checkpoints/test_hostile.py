@@ -79,7 +79,12 @@ def test_a_file_that_isnt_the_one_that_was_saved(copied: Path, name: str, damage
     content = bytearray(file.read_bytes())
     if damage == "byte":
         content[len(content) // 2] ^= 1
-    damaged = {"cut": content[:-1], "byte": content, "longer": content + b" ", "empty": b""}
+    damaged: dict[str, bytes | bytearray] = {
+        "cut": content[:-1],
+        "byte": content,
+        "longer": content + b" ",
+        "empty": b"",
+    }
     file.write_bytes(damaged[damage])
     refused(copied, saying=f"{name}: SHA-256 is [0-9a-f]{{12}}, bundle.json says")
 

@@ -1,10 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
 from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary
@@ -52,7 +53,7 @@ def wordpiece(pocket_directory: Path) -> TextTokenizer:
 
 
 @pytest.fixture(scope="session")
-def berts(pocket_directory: Path) -> PreTrainedTokenizerFast:
+def berts(pocket_directory: Path) -> Any:
     return AutoTokenizer.from_pretrained(str(pocket_directory))
 
 
