@@ -21,6 +21,7 @@ PIECES = (
     "don't WE'LL 'S",
     "'\u017f \u017f",
     "\u0130stanbul \u212a",
+    "\u03b1\u0345 \u0345 !\u0345?",
     "\x00\x1c\x85\xa0\u200b\u200d\ufeff\ufffd",
     "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2615\ufe0f",
     "\u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd \u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35",

@@ -9,9 +9,9 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 CHARACTERS_READ = 200_000
 
 # What open_clip's SimpleTokenizer splits words by, less its two special tokens: here a text that
-# spells one out is text. Texts are in lower case, but the original ignores case and takes the long
-# s, which is its own lower case, for an s.
-_CLIP_WORDS = r"'[s\x{17f}]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# spells one out is text. Texts are in lower case, but the original ignores case: it takes the long
+# s, which is its own lower case, for an s, and drops U+0345, a mark whose upper case is a letter.
+_CLIP_WORDS = r"'[s\x{17f}]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
 
 
 class TextTokenizer:
