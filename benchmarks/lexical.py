@@ -8,6 +8,9 @@ validation side, measured on the test side. A classifier that doesn't beat it ha
     python benchmarks/lexical.py --data DATA --recipe src/nsgauge/train/recipes/msts-pocket.yaml \
         --judge human --out benchmarks/results/lexical-msts.csv
 
+With `--scores SCORES`, a classifier that was trained on the same split stands beside it,
+measured on the same rows.
+
 About 15 s on one CPU core for 3,040 English rows of MSTS; there, about .92 AUROC on not_grounded.
 """
 
@@ -38,6 +41,7 @@ from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts, t
 from nsgauge.data.targets import labels_of
 from nsgauge.errors import DataError, ImageError, NsgaugeError
 from nsgauge.eval.agreement import axis_agreement, outcome_agreement
+from nsgauge.eval.scoring.shards import read_manifest, read_scores
 from nsgauge.protocol import CELLS, Cell
 from nsgauge.records import ResponseState, Triple
 from nsgauge.settings import read_yaml_mapping
@@ -55,6 +59,7 @@ class Rows:
     """The answered rows of a data folder that the judge labelled on at least one axis.
 
     Attributes:
+        triple_ids: Names of the rows.
         responses: The texts, which is all that the baseline reads.
         items: Keys of the items, for intervals.
         sides: Which side of the split each row is on.
@@ -62,6 +67,7 @@ class Rows:
         known: Per axis, whether the judge has one.
     """
 
+    triple_ids: list[str]
     responses: list[str]
     items: list[str]
     sides: list[Side]
@@ -76,7 +82,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AxisFit:
-    """The baseline of one axis.
+    """One axis, told by the baseline or by a classifier.
 
     Attributes:
         probability: Of the positive class, for every row; in [0, 1], not calibrated.
@@ -105,6 +111,7 @@ def load_rows(data: Path, *, judge: str, split: SplitSettings) -> Rows:
         raise DataError(f"{data}: {judge!r} judged none of {len(triples)} usable rows")
     order = np.array([place[triples[row].triple_id] for row in judged])
     return Rows(
+        triple_ids=[triples[row].triple_id for row in judged],
         responses=[triples[row].response for row in judged],
         items=[keys[row] for row in judged],
         sides=[sides[row] for row in judged],
@@ -140,6 +147,30 @@ def fit_axis(rows: Rows, *, axis: str) -> AxisFit:
         "training_prevalence": float(np.quantile(chosen, 1 - positive[train].mean())),
     }
     return AxisFit(probability=probability, thresholds=thresholds)
+
+
+def scored_axes(scores: Path, *, rows: Rows) -> dict[str, AxisFit]:
+    """Both axes as a classifier scored them, with the thresholds of its bundle.
+
+    Raises:
+        ScoringError: the score folder isn't whole.
+        DataError: a row of the test side has no score, or the classifier was made with its item.
+    """
+    table = read_scores(scores)
+    place = {triple_id: row for row, triple_id in enumerate(table["triple_id"].to_pylist())}
+    seen, status = table["item_seen"].to_pylist(), table["status"].to_pylist()
+    order = [place[triple_id] for triple_id in rows.triple_ids]
+    for row, side in zip(order, rows.sides, strict=True):
+        if side is Side.TEST and (seen[row] or status[row] != "scored"):
+            raise DataError(f"{scores}: test rows are seen or unscored: use the split's own bundle")
+    thresholds = read_manifest(scores).bundle["thresholds"]
+    return {
+        axis: AxisFit(
+            probability=np.array(table[axis].to_pylist(), dtype=np.float64)[order],
+            thresholds={"bundle": thresholds[axis]},
+        )
+        for axis in AXES
+    }
 
 
 def best_f1_threshold(
@@ -200,15 +231,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 if it went through, 2 if the user can mend what went wrong."""
     options = _parser().parse_args(arguments)
     try:
+        classifier = None
         content = read_yaml_mapping(options.recipe).get("split", {})
         split = SplitSettings.from_mapping(content, source=f"{options.recipe}: split")
         rows = load_rows(options.data, judge=options.judge, split=split)
         fits = {axis: fit_axis(rows, axis=axis) for axis in AXES}
+        if options.scores is not None:
+            classifier = scored_axes(options.scores, rows=rows)
         fingerprint = data_fingerprint(options.data)
     except NsgaugeError as error:
         Console(stderr=True).print(str(error), markup=False)
         return 2
-    results = [result for target in TARGETS for result in measure(rows, fits=fits, target=target)]
+    results = [
+        {"by": "words", **result}
+        for target in TARGETS
+        for result in measure(rows, fits=fits, target=target)
+    ]
+    if classifier is not None:
+        name = read_manifest(options.scores).bundle["name"]
+        told = measure(rows, fits=classifier, target="bundle")
+        results += [{"by": name, **result} for result in told]
     origin = {
         "judge": options.judge,
         "recipe": options.recipe.name,
@@ -263,6 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="a data folder")
     parser.add_argument("--recipe", type=Path, required=True, help="YAML with the key `split`")
     parser.add_argument("--judge", required=True, help="whose labels to learn")
+    parser.add_argument("--scores", type=Path, help="a score folder to set beside the baseline")
     parser.add_argument("--out", type=Path, required=True, help="the CSV file to write")
     return parser
 
@@ -279,6 +322,7 @@ def _write(path: Path, results: Sequence[dict[str, object]]) -> None:
 
 
 _SHOWN = {
+    "by": "told by",
     "axis": "axis",
     "threshold_target": "threshold for",
     "threshold": "at",

@@ -1,11 +1,15 @@
 import csv
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from nsgauge.data.sample import SampleSettings, write_sample
 from nsgauge.data.split import Side, SplitSettings
+from nsgauge.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,7 @@ def test_measures_agree_with_scikit_learn(lexical):
     count = 200
     positive = {axis: generator.random(count) < 0.3 for axis in lexical.AXES}
     rows = lexical.Rows(
+        triple_ids=[str(row) for row in range(count)],
         responses=[""] * count,
         items=[str(row // 2) for row in range(count)],
         sides=[Side.TEST] * count,
@@ -111,3 +116,24 @@ def test_a_judge_that_is_not_there_ends_in_one_line_and_code_2(lexical, world, t
     assert lexical.main([str(option) for option in options]) == 2
     assert "nobody" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_classifier_that_saw_a_test_item_is_refused(lexical, world, monkeypatch):
+    data, _ = world
+    rows = lexical.load_rows(data, judge="rule", split=SplitSettings(salt="one"))
+    columns = {
+        "triple_id": rows.triple_ids,
+        "item_seen": [False] * len(rows.triple_ids),
+        "status": ["scored"] * len(rows.triple_ids),
+        "unsafe": [0.2] * len(rows.triple_ids),
+        "not_grounded": [0.3] * len(rows.triple_ids),
+    }
+    bundle = {"thresholds": {"unsafe": 0.4, "not_grounded": 0.5}}
+    monkeypatch.setattr(lexical, "read_manifest", lambda _: SimpleNamespace(bundle=bundle))
+    monkeypatch.setattr(lexical, "read_scores", lambda _: pa.table(columns))
+    told = lexical.scored_axes(Path("scores"), rows=rows)
+    assert told["unsafe"].thresholds == {"bundle": 0.4}
+    assert set(told["not_grounded"].probability) == {0.3}
+    columns["item_seen"][rows.sides.index(Side.TEST)] = True
+    with pytest.raises(DataError, match="seen or unscored"):
+        lexical.scored_axes(Path("scores"), rows=rows)
