@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from nsgauge.data.tables import read_triples, read_verdicts, triples_of, verdicts_of, write_data
-from nsgauge.data.tables import SourceNote
+from nsgauge.data.tables import (
+    SourceNote,
+    read_triples,
+    read_verdicts,
+    triples_of,
+    verdicts_of,
+    write_data,
+)
 from nsgauge.errors import ScoringError
 from nsgauge.eval.scoring import runner, shards
 from nsgauge.eval.scoring.settings import ScoringSettings
@@ -71,69 +77,58 @@ def finished(scored, tmp_path):
     return tmp_path / "finished"
 
 
-def _stop_in_progress(monkeypatch):
-    def options(new_files):
-        calls = []
+def _stop_in_progress(_, attempt: int) -> dict[str, object]:
+    """Told of the files that were there already, and of one more."""
+    calls: list[str] = []
 
-        def progress(doing, done, total):  # noqa: ARG001
-            calls.append(doing)
-            if len(calls) > new_files:
-                raise StoppedError
+    def progress(doing, _done, _total):
+        calls.append(doing)
+        if len(calls) > attempt:
+            raise StoppedError
 
-        return {"progress": progress}
-
-    return options
+    return {"progress": progress}
 
 
-def _stop_before_writing(monkeypatch):
-    def options(new_files):
-        written = []
+def _stop_before_writing(monkeypatch, _) -> dict[str, object]:
+    """One file is written, and half of another."""
+    written = []
 
-        def write_shard(path, *, name, table):
-            if len(written) > new_files:
-                target = path / name
-                target.parent.mkdir(exist_ok=True)
-                target.with_name(f".{target.name}.part").write_bytes(b"PAR1 half a file")
-                raise StoppedError
-            written.append(name)
-            return shards.write_shard(path, name=name, table=table)
+    def write_shard(path, *, name, table):
+        if written:
+            target = path / name
+            target.parent.mkdir(exist_ok=True)
+            target.with_name(f".{target.name}.part").write_bytes(b"PAR1 half a file")
+            raise StoppedError
+        written.append(name)
+        return shards.write_shard(path, name=name, table=table)
 
-        monkeypatch.setattr(runner, "write_shard", write_shard)
-        return {}
-
-    return lambda _: options(0)
+    monkeypatch.setattr(runner, "write_shard", write_shard)
+    return {}
 
 
-def _stop_after_renaming(monkeypatch):
-    """The file is in its place, and the manifest doesn't know of it."""
+def _stop_after_renaming(monkeypatch, _) -> dict[str, object]:
+    """One file is written; another is in its place, and the manifest doesn't know of it."""
+    written = []
 
-    def options(_):
-        written = []
+    def write_shard(path, *, name, table):
+        shard = shards.write_shard(path, name=name, table=table)
+        if written:
+            raise StoppedError
+        written.append(name)
+        return shard
 
-        def write_shard(path, *, name, table):
-            shard = shards.write_shard(path, name=name, table=table)
-            if written:
-                raise StoppedError
-            written.append(name)
-            return shard
-
-        monkeypatch.setattr(runner, "write_shard", write_shard)
-        return {}
-
-    return options
+    monkeypatch.setattr(runner, "write_shard", write_shard)
+    return {}
 
 
-@pytest.mark.parametrize(
-    "stopper", [_stop_in_progress, _stop_before_writing, _stop_after_renaming]
-)
+@pytest.mark.parametrize("stopper", [_stop_in_progress, _stop_before_writing, _stop_after_renaming])
 def test_a_run_stopped_after_every_file_ends_with_the_same_bytes(
     run, scored, tmp_path, monkeypatch, stopper
 ):
-    stop, out = stopper(monkeypatch), tmp_path / "out"
-    stops = 0
+    out, stops = tmp_path / "out", 0
     for attempt in range(FILES + 1):
         try:
-            run(out, **stop(attempt))
+            run(out, **stopper(monkeypatch, attempt))
         except StoppedError:
             stops += 1
             with pytest.raises(ScoringError, match="run `nsgauge score` again"):
@@ -144,13 +139,13 @@ def test_a_run_stopped_after_every_file_ends_with_the_same_bytes(
     assert contents(out) == contents(scored)
 
 
-def test_a_killed_process_leaves_a_run_that_goes_on(
-    run, scored, bundle_path, world, warm_cache, settings, tmp_path
-):
-    out = tmp_path / "out"
+def test_a_killed_process_leaves_a_run_that_goes_on(run, scored, bundle_path, world, tmp_path):
+    out, settings = tmp_path / "out", json.dumps(read_manifest(scored).settings)
     child = subprocess.run(
-        [sys.executable, "-c", KILLED, bundle_path, world, out, warm_cache]
-        + [settings.model_dump_json()],
+        [
+            *(sys.executable, "-c", KILLED, bundle_path, world, out, tmp_path / "cache"),
+            settings,
+        ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         check=False,
@@ -162,11 +157,10 @@ def test_a_killed_process_leaves_a_run_that_goes_on(
     assert contents(out) == contents(scored)
 
 
-@pytest.mark.parametrize("left", [[], [".manifest.json.part"], ["scores-00000.parquet"]])
-def test_a_run_killed_before_its_first_manifest_begins_anew(run, scored, tmp_path, left):
+def test_a_run_killed_before_its_first_manifest_begins_anew(run, scored, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    for name in left:
+    for name in (".manifest.json.part", "scores-00000.parquet", ".scores-00009.parquet.part"):
         (out / name).write_text("half")
     run(out)
     assert contents(out) == contents(scored)

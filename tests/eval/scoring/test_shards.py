@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nsgauge.data.folders import file_digest
 from nsgauge.errors import NsgaugeError, ScoringError
 from nsgauge.eval.scoring.shards import read_controls, read_manifest, read_scores
 
@@ -104,8 +105,6 @@ def test_a_manifest_that_calls_itself_complete_must_have_every_row(folder):
 def test_a_file_that_is_whole_but_no_scores_is_refused(folder, world):
     shutil.copy(world / "triples.parquet", folder / "scores-00000.parquet")
     refusal(read_scores, folder)
-    from nsgauge.data.folders import file_digest
-
     digest = file_digest(folder / "scores-00000.parquet")
     edited(folder, lambda manifest: manifest["shards"][0].update(sha256=digest))
     with pytest.raises(NsgaugeError, match="missing: status"):
