@@ -30,20 +30,31 @@ TowersOption = Annotated[
 ]
 
 
-def _list_importers(*, wanted: bool) -> None:
+def _list_importers(*, wanted: bool) -> bool:
     if wanted:
         from nsgauge.data.importers.registry import IMPORTERS
 
         typer.echo("\n".join(sorted(IMPORTERS)))
         raise typer.Exit
+    return wanted
 
 
-def _list_recipes(*, wanted: bool) -> None:
+def _list_recipes(*, wanted: bool) -> bool:
     if wanted:
         from nsgauge.train.recipe import recipe_names
 
         typer.echo("\n".join(recipe_names()))
         raise typer.Exit
+    return wanted
+
+
+def _print_version(*, wanted: bool) -> bool:
+    if wanted:
+        from nsgauge import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    return wanted
 
 
 @app.command()
@@ -197,20 +208,17 @@ def report(
     console.show_report(made, out=out)
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def main_options(
-    context: typer.Context,
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
     """Options before the command."""
-    if version:
-        from nsgauge import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 def main() -> None:

@@ -129,7 +129,10 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    stderr = Console(stderr=True)
+    # In a log, the bar would be an empty line before whatever error follows.
+    quiet = not stderr.is_terminal
+    with Progress(*columns, console=stderr, transient=True, disable=quiet) as bar:
         tasks = {}
 
         def advance(doing: str, done: int, total: int) -> None:
