@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -53,7 +52,7 @@ def nsgauge(monkeypatch, capsys) -> Command:
 def refused(nsgauge) -> Callable[..., str]:
     """The one line that a mistake of the user's is answered with."""
 
-    def line(*words: object) -> str:
+    def line(*words: object):
         told = nsgauge(*words)
         assert told.code == 2, told
         lines = told.err.splitlines()
@@ -66,14 +65,14 @@ def refused(nsgauge) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory) -> Path:
+def sample(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sample") / "data"
     write_sample(folder, settings=SampleSettings(pictures_per_variant=1))
     return folder
 
 
 @pytest.fixture
-def recipe(tmp_path) -> Path:
+def recipe(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(RECIPE)
     return path

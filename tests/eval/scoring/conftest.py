@@ -39,7 +39,7 @@ ROWS_PER_SHARD = 7
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory) -> Path:
+def sample(tmp_path_factory):
     """128 triples on 32 pictures, judged."""
     folder = tmp_path_factory.mktemp("sample") / "data"
     write_sample(folder, settings=SampleSettings(pictures_per_variant=1))
@@ -50,7 +50,7 @@ def sample(tmp_path_factory) -> Path:
 def make_bundle(tmp_path_factory) -> Callable[..., Path]:
     """Saves an untrained classifier whose adapters do something."""
 
-    def make(name: str, *, seed: int, seen: list[str], vllms: tuple[str, ...], **changes) -> Path:
+    def make(name: str, *, seed: int, seen: list[str], vllms: tuple[str, ...], **changes):
         torch.manual_seed(seed)
         towers = load_towers(load_preset("pocket"))
         fusion, lora = FusionSettings(width=32, layers=1), LoraSettings(rank=2, alpha=4)
@@ -125,7 +125,7 @@ def seen(sample) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def bundle_path(make_bundle, seen) -> Path:
+def bundle_path(make_bundle, seen):
     keys = [item_key("sample", seen["item"]), seen["picture"]]
     return make_bundle("plain", seed=3, seen=keys, vllms=(seen["vllm"],))
 
@@ -146,7 +146,7 @@ def quick_load(bundle, bundle_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def world(sample, tmp_path_factory) -> Path:
+def world(sample, tmp_path_factory):
     """24 rows: the sample's, and one of every kind that can't be scored or is out of the way."""
     folder = tmp_path_factory.mktemp("world") / "data"
     triples = _odd_rows(triples_of(read_triples(sample)))
@@ -155,9 +155,13 @@ def world(sample, tmp_path_factory) -> Path:
     source = SourceNote(importer="test", image_root=sample)
     write_data(folder, triples=triples, verdicts=verdicts, rejects=(), source=source)
     by_id = {triple.triple_id: triple for triple in triples}
-    for triple_id, fault in {"damaged": _cut, "missing": Path.unlink}.items():
+    for triple_id, fault in {"damaged": _cut, "missing": _remove}.items():
         fault(folder / str(by_id[triple_id].image))
     return folder
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
 
 
 def _cut(path: Path) -> None:
@@ -200,7 +204,7 @@ def _odd_rows(sample: list[Triple]) -> list[Triple]:
 
 
 @pytest.fixture(scope="session")
-def warm_cache(tmp_path_factory) -> Path:
+def warm_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
@@ -210,7 +214,7 @@ def settings() -> ScoringSettings:
 
 
 @pytest.fixture(scope="session")
-def scored(bundle_path, world, settings, warm_cache, tmp_path_factory) -> Path:
+def scored(bundle_path, world, settings, warm_cache, tmp_path_factory):
     """The score folder of an uninterrupted run."""
     out = tmp_path_factory.mktemp("scored") / "scores"
     resources = Resources(cache=warm_cache, device="cpu")

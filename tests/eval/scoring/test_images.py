@@ -35,7 +35,7 @@ class Source:
         self.pictures = {f"d{index}": drawn[index] for index in range(count)}
         self.asked: list[str] = []
 
-    def decode(self, digest: str) -> np.ndarray:
+    def decode(self, digest: str):
         self.asked.append(digest)
         return self.pictures[digest]
 
@@ -131,7 +131,7 @@ def _no_metadata(file: Path) -> None:
     save_file({"vectors": torch.zeros(2, 1, 2)}, file)
 
 
-def rewritten(file: Path, *, vectors: Tensor, digests: list) -> None:
+def rewritten(file: Path, *, vectors: Tensor, digests: list[object]) -> None:
     save_file({"vectors": vectors}, file, metadata={"digests": json.dumps(digests)})
 
 

@@ -38,6 +38,7 @@ whole, left = shards.pq.write_table, [2]
 
 def write_table(table, part, **options):
     if not left[0]:
+        print(*sys.modules, flush=True)
         part.write_bytes(b"PAR1 and then nothing")
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
@@ -91,7 +92,7 @@ def _stop_in_progress(_, attempt: int) -> dict[str, object]:
 
 def _stop_before_writing(monkeypatch, _) -> dict[str, object]:
     """One file is written, and half of another."""
-    written = []
+    written: list[str] = []
 
     def write_shard(path, *, name, table):
         if written:
@@ -108,7 +109,7 @@ def _stop_before_writing(monkeypatch, _) -> dict[str, object]:
 
 def _stop_after_renaming(monkeypatch, _) -> dict[str, object]:
     """One file is written; another is in its place, and the manifest doesn't know of it."""
-    written = []
+    written: list[str] = []
 
     def write_shard(path, *, name, table):
         shard = shards.write_shard(path, name=name, table=table)
@@ -148,9 +149,11 @@ def test_a_killed_process_leaves_a_run_that_goes_on(run, scored, bundle_path, wo
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
+        text=True,
         check=False,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
+    assert not {"lightning", "tensorboard"} & set(child.stdout.split())
     assert (out / ".scores-00002.parquet.part").is_file()
     assert len(read_manifest(out).shards) == 2
     run(out)

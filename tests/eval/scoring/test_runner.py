@@ -111,11 +111,11 @@ def test_how_a_run_is_cut_up_changes_no_score(run, scored, tmp_path, cut):
     expected, found = read_scores(scored), read_scores(tmp_path / "out")
     for name in SCORES_SCHEMA.names:
         if name in (*CELLS, "unsafe", "not_grounded"):
-            pair = [
+            numbers, others = (
                 np.array([np.nan if x is None else x for x in table[name].to_pylist()])
                 for table in (expected, found)
-            ]
-            np.testing.assert_allclose(*pair, atol=1e-5, err_msg=name)
+            )
+            np.testing.assert_allclose(numbers, others, atol=1e-5, err_msg=name)
         else:
             assert found[name].to_pylist() == expected[name].to_pylist()
 
