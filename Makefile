@@ -4,16 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two torch worker pools that spin on the same cores slow each other down tenfold.
-export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test check clean
 
 demo: $(READY)
 	$(BIN)/nsgauge demo --out demo --overwrite
 
+# A worker a core with one thread each: torch's own threads would fight for the cores.
 test: check
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

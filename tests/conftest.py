@@ -10,6 +10,11 @@ import pytest
 _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file starts first, so that parallel workers end together."""
+    items.sort(key=lambda item: item.path.name != "test_sample_path.py")
+
+
 @pytest.fixture(scope="session")
 def benchmark_module() -> Callable[[str], ModuleType]:
     """A script of `benchmarks/` as a module, by name."""

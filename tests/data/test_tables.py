@@ -198,7 +198,7 @@ def test_a_data_folder_is_replaced_only_when_asked(data):
 def test_what_is_not_ours_is_never_replaced(name, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / name).write_text("{}")
-    with pytest.raises(DataError, match="not only our data"):
+    with pytest.raises(DataError, match="no data folder"):
         write(tmp_path / "data", overwrite=True)
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is a file"):

@@ -147,7 +147,7 @@ def test_a_killed_process_leaves_a_run_that_goes_on(run, scored, bundle_path, wo
             *(sys.executable, "-c", KILLED, bundle_path, world, out, tmp_path / "cache"),
             settings,
         ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         capture_output=True,
         text=True,
         check=False,

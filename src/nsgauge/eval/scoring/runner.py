@@ -71,7 +71,8 @@ def score_folder(
     """Score every triple of a data folder.
 
     A run that was stopped, at any moment, is resumed when it is started again with the same
-    bundle, data, settings and output, and ends with the same bytes.
+    bundle, data, settings and output, and ends with the same bytes on the same machine with the
+    same number of threads.
 
     Args:
         bundle: Folder of a classifier.
