@@ -100,6 +100,18 @@ class _Stage:
         return self.folder / "done"
 
 
+class _Progress(RichProgressBar):
+    """Lightning's bar without the logger's version, which says nothing to anyone."""
+
+    def get_metrics(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What stands beside the bar."""
+        shown = super().get_metrics(trainer, pl_module)
+        shown.pop("v_num", None)
+        return shown
+
+
 def run_training(
     network: Network, *, corpus: Corpus, recipe: Recipe, state: RunState, progress: bool
 ) -> None:
@@ -166,7 +178,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         TensorBoardLogger(logs, name="tensorboard", version=start),
     ]
     if progress:
-        callbacks.append(RichProgressBar(leave=False))
+        callbacks.append(_Progress(leave=False))
     # Its greetings and tips say nothing of this training.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
