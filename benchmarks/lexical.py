@@ -317,7 +317,9 @@ def _write(path: Path, results: Sequence[dict[str, object]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(results[0]), lineterminator="\n")
         writer.writeheader()
         for result in results:
-            writer.writerow({name: _rounded(value) for name, value in result.items()})
+            writer.writerow(
+                {name: round(v, 4) if isinstance(v, float) else v for name, v in result.items()}
+            )
     part.replace(path)
 
 
@@ -342,10 +344,6 @@ def _show(results: Sequence[dict[str, object]]) -> None:
         values = (result[name] for name in _SHOWN)
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))
     Console(width=120).print(table)
-
-
-def _rounded(value: object) -> object:
-    return round(value, 4) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
