@@ -41,7 +41,7 @@ class OptimisationSettings(Settings):
     """Fusion and head first, on cached vectors of the frozen towers; then the adapters with them.
 
     A random head would bend the towers before it knows what to ask of them (Kumar et al. 2022,
-    "Fine-tuning can distort pretrained features"); the first stage is also a hundred times cheaper.
+    "Fine-tuning can distort pretrained features"); an epoch of the first stage is also far cheaper.
     """
 
     frozen: StageSettings = StageSettings(epochs=30, patience=30, rows_per_step=16, head_rate=2e-3)
