@@ -96,6 +96,8 @@ class Verdict:
         category: The judge's own finer class, as it wrote it.
         reason: The judge's reason, in its words.
         prompt_hash: SHA-256 of the judge's instructions; None if unknown.
+        inclusion_probability: With what probability the triple was drawn for this judge, in
+            (0, 1]; None where no declared design drew it.
     """
 
     triple_id: str
@@ -108,6 +110,7 @@ class Verdict:
     category: str | None = None
     reason: str | None = None
     prompt_hash: str | None = None
+    inclusion_probability: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse labels on a verdict that wasn't answered, and answers without a label."""
@@ -193,6 +196,7 @@ VERDICTS_SCHEMA: pa.Schema = pa.schema(
         pa.field("category", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("prompt_hash", pa.string()),
+        pa.field("inclusion_probability", pa.float64()),
     ]
 )
 

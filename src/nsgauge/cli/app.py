@@ -32,9 +32,9 @@ TowersOption = Annotated[
 
 def _list_importers(*, wanted: bool) -> bool:
     if wanted:
-        from nsgauge.data.importers.registry import IMPORTERS
+        from nsgauge.data.importers.registry import FORMATS
 
-        typer.echo("\n".join(sorted(IMPORTERS)))
+        console.show_choices({name: FORMATS[name].summary for name in sorted(FORMATS)})
         raise typer.Exit
     return wanted
 
@@ -73,20 +73,33 @@ def demo(
 
 @app.command("import")
 def import_(
-    importer: Annotated[str, typer.Argument(metavar="FORMAT", help="A name that --list gives.")],
+    importer: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="A name that --list gives, or `auto`.")
+    ],
     source: Annotated[Path, typer.Argument(help="File or folder of that format.")],
     *,
     out: Annotated[Path, typer.Option(help="The new data folder.")],
     mapping: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="COLUMN=FIELD", help="table: which column is which field."),
+        typer.Option("--map", metavar="COLUMN=FIELD", help="Which column is which field."),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN:VALUE=LABEL", help="table: what a label value means."),
+        typer.Option(metavar="COLUMN:VALUE=LABEL", help="What a label value means."),
     ] = None,
     image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    benchmark: Annotated[str, typer.Option(help="table: name, where no column gives it.")] = "",
+    dataset: Annotated[
+        Path | None, typer.Option(help="The benchmark's own file, for sources that need it.")
+    ] = None,
+    benchmark: Annotated[str, typer.Option(help="Its name, where the source has none.")] = "",
+    vllm: Annotated[str, typer.Option(help="The VLLM's name, where the source has none.")] = "",
+    judge: Annotated[str, typer.Option(help="The judge's name, where the source has none.")] = "",
+    filter_: Annotated[
+        str, typer.Option("--filter", help="lm-eval: which filtered responses to take.")
+    ] = "",
+    strip_reasoning: Annotated[
+        bool, typer.Option("--strip-reasoning", help="Take the answer after <think> and the like.")
+    ] = False,
     language: Annotated[
         list[str] | None, typer.Option(help="msts: further response files, or `all`.")
     ] = None,
@@ -107,7 +120,12 @@ def import_(
         mapping=mapping or (),
         labels=label or (),
         image_root=image_root,
+        dataset=dataset,
         benchmark=benchmark,
+        vllm=vllm,
+        judge=judge,
+        filter=filter_,
+        strip_reasoning=strip_reasoning,
         languages=language or ("english",),
         strict=strict,
         overwrite=overwrite,

@@ -1,6 +1,6 @@
 """What the commands print: results on stdout, errors and progress on stderr."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,13 @@ def show_error(message: str) -> None:
 def say(message: str) -> None:
     """A line on stdout; nothing in it is markup."""
     _stdout().print(Text(message), soft_wrap=True)
+
+
+def show_choices(choices: Mapping[str, str]) -> None:
+    """Names, each with what it is."""
+    width = max(map(len, choices))
+    for name, summary in choices.items():
+        say(f"{name:{width}}  {summary}")
 
 
 def show_import(summary: "DataSummary", *, out: Path) -> None:

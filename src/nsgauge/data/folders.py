@@ -75,6 +75,24 @@ def new_folder(out: Path, *, overwrite: bool, kind: FolderKind = DATA_FOLDER) ->
         _sync(out.parent)
 
 
+@contextmanager
+def new_file(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A file beside `out` to write; it becomes `out` when the block ends without an error.
+
+    Raises:
+        DataError: `out` is a folder, or a file and `overwrite` is False.
+    """
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise DataError(f"{out}: is there already; name another file or pass --overwrite")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        part = Path(scratch) / out.name
+        yield part
+        _sync(part)
+        part.replace(out)
+        _sync(out.parent)
+
+
 def copy_image(name: str, *, source: Path, target: Path) -> None:
     """Bring the picture `name` from the folder `source` into `target`, by link where possible.
 

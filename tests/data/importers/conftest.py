@@ -1,8 +1,10 @@
 import json
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
+from nsgauge.data.export import export_rows
 from nsgauge.data.importers.contract import ImportOptions
 from nsgauge.data.importers.registry import import_source
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of, verdicts_of
@@ -34,6 +36,23 @@ def run_import(tmp_path_factory):
         return Outcome(out, import_source(importer, source, out=out, options=settings))
 
     return run
+
+
+@pytest.fixture
+def round_trips(run_import, tmp_path):
+    """Assert that an outcome, exported to the generic table and imported again, is the same."""
+
+    def check(outcome: Outcome) -> None:
+        for suffix in (".jsonl", ".parquet"):
+            rows = tmp_path / f"round-trip{suffix}"
+            export_rows(outcome.out, out=rows, overwrite=True)
+            again = run_import("auto", rows, image_root=outcome.out)
+            assert again.triples == outcome.triples
+            key = attrgetter("triple_id", "judge", "vote")
+            assert sorted(again.verdicts, key=key) == sorted(outcome.verdicts, key=key)
+            assert again.rejects == []
+
+    return check
 
 
 @pytest.fixture

@@ -294,3 +294,11 @@ def test_a_folder_that_is_no_msts_tree_says_what_is_missing(run_import, tree, tm
     write(path, [column for column in RESPONSES if column != "model"], [row])
     with pytest.raises(DataError, match="missing: model"):
         run_import("msts", tree)
+
+
+def test_a_tree_survives_the_generic_table(tree, run_import, round_trips):
+    round_trips(run_import("msts", tree, languages=["all"]))
+
+
+def test_a_tree_is_recognised(tree, run_import):
+    assert run_import("auto", tree).triples == run_import("msts", tree).triples

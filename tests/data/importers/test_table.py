@@ -274,7 +274,7 @@ def test_a_file_that_is_not_what_it_says_is_an_error(name, content, message, run
 
 
 def test_what_cannot_start_says_why(run_import, tmp_path):
-    with pytest.raises(SettingsError, match="no importer 'excel'; known: msts, table"):
+    with pytest.raises(SettingsError, match=r"no format 'excel'; known: auto, .*msts"):
         run_import("excel", tmp_path)
     with pytest.raises(DataError, match="no such file or folder"):
         run_import("table", tmp_path / "none.csv")
@@ -289,3 +289,64 @@ def test_a_failed_import_leaves_nothing_behind(run_import, jsonl, tmp_path):
     with pytest.raises(DataError, match="no meaning"):
         run_import("table", path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_votes_states_and_extras_survive_the_generic_table(run_import, round_trips, jsonl):
+    rows = [
+        {"prompt": "p", "response": "r", "triple_id": "007", "judge": "j", "vote": vote, **said}
+        for vote, said in enumerate(
+            [
+                {"safety": "unsafe", "grounding": "not_grounded", "hallucinated": True},
+                {"safety": "safe", "state": "answered", "reason": "fine", "category": 3},
+                {"state": "truncated", "prompt_hash": "ab", "inclusion_probability": 0.25},
+            ]
+        )
+    ]
+    silent = {"prompt": "p", "response": " ", "triple_id": "NA", "vllm": "v", "note": [1, None]}
+    outcome = run_import("table", jsonl([*rows, silent]))
+    assert [verdict.state for verdict in outcome.verdicts] == ["answered", "answered", "truncated"]
+    assert outcome.verdicts[2].inclusion_probability == 0.25
+    assert [triple.response_state for triple in outcome.triples] == ["answered", "empty"]
+    assert json.loads(outcome.triples[1].extras) == {"note": [1, None]}
+    round_trips(outcome)
+
+
+BAD_FIELDS = [
+    ({"state": "answered"}, "state_and_label_disagree"),
+    ({"state": "refused", "safety": "safe"}, "state_and_label_disagree"),
+    ({"state": "bored"}, "bad_word"),
+    ({"response_state": "late"}, "bad_word"),
+    ({"safety": "safe", "inclusion_probability": 0}, "bad_number"),
+    ({"safety": "safe", "inclusion_probability": True}, "bad_number"),
+    ({"extras": "{"}, "bad_extras"),
+    ({"extras": [1]}, "bad_extras"),
+]
+
+
+@pytest.mark.parametrize(("said", "reason"), BAD_FIELDS)
+def test_a_field_that_contradicts_itself_is_a_reject(said, reason, run_import, jsonl):
+    plain = {"prompt": "p", "response": "r", "state": None, "safety": None, "grounding": None}
+    columns = {**plain, "judge": "j", "response_state": None, "inclusion_probability": None}
+    good = {**columns, "safety": "safe", "extras": None}
+    outcome = run_import("table", jsonl([{**good, "prompt": "q"}, {**columns, **said}]))
+    assert outcome.summary.rejects == {reason: 1}
+
+
+def test_reasoning_is_taken_off_on_request_and_kept_aside(run_import, jsonl, round_trips):
+    texts = {
+        "<think>A kite? Yes.</think>\n A kite.": "A kite.",
+        "Hm.</think>A kite.": "A kite.",
+        "<SUMMARY>s</SUMMARY><CAPTION>c</CAPTION><CONCLUSION> A kite. </CONCLUSION>": "A kite.",
+        "<think>a <answer>boat</answer>?</think><answer>A kite.</answer>": "A kite.",
+        "<think>never en": "",
+        "Plain <b>text</b> ": "Plain <b>text</b> ",
+    }
+    source = jsonl([{"prompt": "p", "response": text} for text in texts])
+    assert [triple.response for triple in run_import("table", source).triples] == list(texts)
+    outcome = run_import("table", source, strip_reasoning=True)
+    assert [triple.response for triple in outcome.triples] == list(texts.values())
+    assert outcome.triples[4].response_state is ResponseState.EMPTY
+    kept = json.loads(outcome.triples[0].extras)["response_with_reasoning"]
+    assert kept == next(iter(texts))
+    assert outcome.triples[5].extras is None
+    round_trips(outcome)

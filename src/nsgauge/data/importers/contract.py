@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -24,13 +24,24 @@ class ImportOptions(Settings):
     """What a user may say about a source; each importer reads what concerns it."""
 
     mapping: Sequence[str] = ()
-    """`column=field` pairs (table); empty takes the columns that are named like a field."""
+    """`column=field` pairs, before those that the format brings (not msts); a table without any
+    takes the columns that are named like a field."""
     labels: Sequence[str] = ()
-    """`column:value=label` triples (table): what a value of a label column means."""
+    """`column:value=label` triples (not msts): what a value of a label column means."""
     image_root: Path | None = None
     """The folder of the pictures (table: by default the source's; msts: further photos)."""
     benchmark: str = ""
-    """Name of the benchmark where no column gives it (table)."""
+    """Name of the benchmark where the source gives none."""
+    vllm: str = ""
+    """Name of the VLLM that answered, where the source gives none."""
+    judge: str = ""
+    """Name of the judge, where the source has verdicts but doesn't say whose."""
+    dataset: Path | None = None
+    """The benchmark's own file, for a source that leaves out what it asked or showed."""
+    filter: str = ""
+    """Which of several filtered responses to take (lm-eval)."""
+    strip_reasoning: bool = False
+    """Take what a response says after its reasoning (`<think>` and the like); extras keep all."""
     languages: Sequence[str] = Field(("english",), min_length=1)
     """Which response files to read besides the English one; `all` for every one (msts)."""
     strict: bool = False
@@ -98,6 +109,7 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
 
+@runtime_checkable
 class Importer(Protocol):
     """Reads one format."""
 

@@ -3,13 +3,16 @@
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from nsgauge.data.importers.mapping import Label, Mapping
 from nsgauge.data.importers.readers import Record
 
 CHARACTERS_LIMIT = 1_000_000
 """A longer text is a reject: it is a dump, not an answer."""
+
+Word = TypeVar("Word", bound=StrEnum)
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -108,14 +111,71 @@ class Fields:
             return None
         return self._mapping.label(self._values, field=field, where=self.where)
 
+    def word(self, field: str, *, vocabulary: type[Word]) -> Word | None:
+        """A word of a fixed vocabulary; None where there is none.
+
+        Raises:
+            UnusableRowError: `bad_word`.
+        """
+        text = self.name(field)
+        if text is None:
+            return None
+        try:
+            return vocabulary(text.strip().casefold())
+        except ValueError as error:
+            wanted = ", ".join(vocabulary)
+            raise UnusableRowError(
+                "bad_word", f"{field} is {text[:40]!a}, wanted {wanted}"
+            ) from error
+
+    def probability(self, field: str) -> float | None:
+        """A number in (0, 1]; None where there is none.
+
+        Raises:
+            UnusableRowError: `bad_number`.
+        """
+        value = self.raw(field)
+        if value is None or value == "":
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = 0.0
+        if isinstance(value, bool) or not 0 < number <= 1:
+            raise UnusableRowError("bad_number", f"{field} is {value!a:.40}, wanted one in (0, 1]")
+        return number
+
+    def is_silent(self, *fields: str) -> bool:
+        """Whether none of these fields has a value in this row."""
+        return all(self.raw(field) in (None, "") for field in fields)
+
     def rest(self) -> str | None:
-        """The columns that no field uses, as a JSON object; None where there are none."""
+        """What `extras` holds and the columns that no field uses, as one JSON object, or None.
+
+        Raises:
+            UnusableRowError: `bad_extras`: it is neither an object nor the text of one.
+        """
         used = {column for column in self._mapping.columns.values() if column in self._values}
         paths = [column for column in self._mapping.columns.values() if column not in used]
         left = {key: value for key, value in self._values.items() if key not in used}
         for path in paths:
             left = _without(left, steps=path.split("."))
+        left = {**self._extras(), **left}
         return json.dumps(left, default=_described) if left else None
+
+    def _extras(self) -> dict[str, Any]:
+        value = self.raw("extras")
+        if value is None or value == "":
+            return {}
+        try:
+            parsed = json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError) as error:
+            raise UnusableRowError("bad_extras", "extras is text, but not JSON") from error
+        if not isinstance(parsed, dict):
+            raise UnusableRowError(
+                "bad_extras", f"extras is {type(parsed).__name__}, wanted an object"
+            )
+        return parsed
 
     def _clean(self, text: str) -> str:
         cleaned, replaced = _UNSTORABLE.subn("\ufffd", text)

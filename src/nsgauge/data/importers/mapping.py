@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
+from nsgauge.data.importers.contract import ImportOptions
 from nsgauge.errors import DataError, SettingsError
 from nsgauge.protocol import Grounding, Safety
 from nsgauge.records import VerdictState
@@ -16,8 +17,9 @@ FIELDS = (
     *("triple_id", "benchmark", "item_id", "vllm", "sample", "image", "caption", "language"),
     *LABEL_FIELDS,
     *("judge", "vote", "reason", "category"),
+    *("response_state", "state", "prompt_hash", "inclusion_probability", "extras"),
 )
-"""The fields that a column may be mapped to."""
+"""The fields that a column may be mapped to: those of a triple and of one verdict on it."""
 
 Label = Safety | Grounding | VerdictState | bool | None
 """What a value means: a label, or the state that a verdict without one is in."""
@@ -81,6 +83,9 @@ class Mapping:
         plain = _PLAIN[field]
         if text.casefold() in plain:
             return plain[text.casefold()]
+        if not text and "state" in self.fields:
+            # A column of states says what an empty label is; there it needs no word of its own.
+            return None
         source = self.columns.get(field, field)
         words = ", ".join(_WORDS[field])
         raise DataError(
@@ -122,6 +127,40 @@ def parse_mapping(mapping: Sequence[str], *, labels: Sequence[str], present: lis
     return Mapping(columns=columns, constants=constants, meanings=meanings)
 
 
+def format_mapping(
+    defaults: Sequence[str],
+    *,
+    labels: Sequence[str] = (),
+    options: ImportOptions,
+    present: list[str],
+) -> Mapping:
+    """The mapping of a known format, which the user may add to or correct field by field.
+
+    Args:
+        defaults: The format's own pairs; one whose column isn't there is left out.
+        labels: The format's own `column:value=label`; the user's come first.
+        options: The user's pairs and labels.
+        present: The columns of the source.
+
+    Raises:
+        SettingsError: the user's pairs or labels aren't of their form.
+        DataError: a required field has no column, or a column that the user named isn't there.
+    """
+    taken = {pair.rpartition("=")[2] for pair in options.mapping}
+    own = [pair for pair in defaults if pair.rpartition("=")[2] not in taken]
+    kept = [pair for pair in own if _is_there(pair.rpartition("=")[0], present=present)]
+    columns = {pair.rpartition("=")[0] for pair in (*options.mapping, *kept)}
+    spoken = {label.rpartition("=")[0] for label in options.labels}
+    further = [
+        label
+        for label in labels
+        if label.rpartition("=")[0] not in spoken and label.partition(":")[0] in columns
+    ]
+    return parse_mapping(
+        [*options.mapping, *kept], labels=[*options.labels, *further], present=present
+    )
+
+
 def lookup(values: dict[str, Any], column: str) -> Any:
     """The value of a column, or of a dotted path into nested objects; None if it isn't there."""
     if column in values:
@@ -134,6 +173,10 @@ def lookup(values: dict[str, Any], column: str) -> Any:
     return value
 
 
+def _is_there(column: str, *, present: list[str]) -> bool:
+    return column.startswith('"') or column in present or column.partition(".")[0] in present
+
+
 def _check_columns(
     columns: dict[str, str], *, constants: dict[str, str], present: list[str]
 ) -> None:
@@ -144,7 +187,7 @@ def _check_columns(
                 f"no column for {field}: map one with COLUMN={field}; present: {listed}"
             )
     for field, column in columns.items():
-        if column not in present and column.split(".")[0] not in present:
+        if not _is_there(column, present=present):
             raise DataError(f"no column {column!r} for {field}; present: {listed}")
 
 

@@ -86,6 +86,12 @@ def import_msts(source: Path, *, options: ImportOptions, images: ImageStore) -> 
     )
 
 
+def recognises_msts(source: Path) -> bool:
+    """Whether `source` is an MSTS tree."""
+    tree = _Tree(source / "data" if (source / "data").is_dir() else source)
+    return (tree.responses / f"{ENGLISH}_multimodal.csv").is_file()
+
+
 @dataclass(frozen=True, slots=True)
 class _Tree:
     """Where the files are."""
@@ -101,6 +107,10 @@ class _Tree:
         return self.root / "images" / "unsafe_images.csv"
 
     @property
+    def responses(self) -> Path:
+        return self.root / "response_annotations"
+
+    @property
     def photos(self) -> Path:
         return self.root / "author_pics"
 
@@ -110,10 +120,12 @@ class _Tree:
 
     def sources(self) -> dict[str, Path]:
         """The response files by language, the text-only one as `english_textonly`."""
-        folder = self.root / "response_annotations"
-        found = {path.stem.removesuffix("_multimodal"): path for path in folder.glob("*.csv")}
+        paths = self.responses.glob("*.csv")
+        found = {path.stem.removesuffix("_multimodal"): path for path in paths}
         if ENGLISH not in found:
-            raise DataError(f"{folder}: no english_multimodal.csv; give the root of an MSTS tree")
+            raise DataError(
+                f"{self.responses}: no english_multimodal.csv; give the root of an MSTS tree"
+            )
         return dict(sorted(found.items()))
 
 

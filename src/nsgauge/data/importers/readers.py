@@ -2,9 +2,10 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from nsgauge.errors import DataError
 
 _FIELD_CHARACTERS = 2**31 - 1
 _ROWS_PER_BATCH = 1024
+_PEEKED_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,16 @@ class Record:
 
 
 Rows = Iterator[Record | Reject]
+
+
+def peeked(rows: Rows, *, rows_count: int = _PEEKED_ROWS) -> tuple[list[Record | Reject], Rows]:
+    """The first rows, and the others: `chain(*peeked(rows))` is `rows` again."""
+    return list(islice(rows, rows_count)), rows
+
+
+def records_of(rows: Iterable[Record | Reject]) -> list[Record]:
+    """The rows that can be read."""
+    return [row for row in rows if isinstance(row, Record)]
 
 
 def read_records(path: Path) -> Rows:
@@ -89,14 +101,13 @@ def _read_tsv(path: Path) -> Rows:
 def _read_jsonl(path: Path) -> Rows:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if content.strip():
-                yield _parsed_line(content, where=f"{path.name}:{number}")
+            if line.strip():
+                yield _parsed_line(line, where=f"{path.name}:{number}")
 
 
 def _parsed_line(content: bytes, *, where: str) -> Record | Reject:
     try:
-        value = _parse(content)
+        value = parse_json(content)
     except UnicodeDecodeError as error:
         return Reject(where, "bad_utf8", f"not UTF-8: {error.reason} at byte {error.start}")
     except (ValueError, RecursionError) as error:
@@ -104,11 +115,32 @@ def _parsed_line(content: bytes, *, where: str) -> Record | Reject:
     return _record(value, where=where)
 
 
-def _read_json(path: Path) -> Rows:
+def read_json_document(path: Path) -> Any:
+    """What a JSON file in UTF-8 holds, with or without a byte order mark; NaN is the text "NaN".
+
+    Raises:
+        DataError: not such a file, or an object in it has a key twice.
+    """
     try:
-        value = _parse(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        return parse_json(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON in UTF-8: {_brief(error)}") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """As `read_json_document`, of bytes.
+
+    Raises:
+        ValueError: it isn't JSON in UTF-8, or an object in it has a key twice.
+        RecursionError: it is nested too deeply.
+    """
+    # NaN and Infinity become words: a label "NaN" then needs a meaning like any other value.
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+    return json.loads(text, object_pairs_hook=_distinct_keys, parse_constant=str)
+
+
+def _read_json(path: Path) -> Rows:
+    value = read_json_document(path)
     if not isinstance(value, list):
         raise DataError(f"{path}: holds {type(value).__name__}, wanted a list of objects")
     for number, row in enumerate(value, start=1):
@@ -128,11 +160,6 @@ def _record(value: Any, *, where: str) -> Record | Reject:
     if isinstance(value, dict):
         return Record(where, value)
     return Reject(where, "not_an_object", f"holds {type(value).__name__}, wanted an object")
-
-
-def _parse(content: bytes) -> Any:
-    # NaN and Infinity become words: a label "NaN" then needs a meaning like any other value.
-    return json.loads(content.decode("utf-8"), object_pairs_hook=_distinct_keys, parse_constant=str)
 
 
 def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -155,3 +182,6 @@ _READERS: dict[str, Callable[[Path], Rows]] = {
     ".parquet": _read_parquet,
     ".tsv": _read_tsv,
 }
+
+SUFFIXES = frozenset(_READERS)
+"""The suffixes that `read_records` knows."""

@@ -1,50 +1,99 @@
-"""The importers by name, and the one way to run them."""
+"""The formats by name, and the one way to import from them."""
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Importer, ImportOptions
-from nsgauge.data.importers.msts import import_msts
-from nsgauge.data.importers.table import import_table
+from nsgauge.data.importers.msts import import_msts, recognises_msts
+from nsgauge.data.importers.reasoning import stripped
+from nsgauge.data.importers.table import import_table, recognises_table
 from nsgauge.data.tables import DataSummary, SourceNote, write_data
 from nsgauge.errors import DataError, SettingsError
 
-IMPORTERS: dict[str, Importer] = {"msts": import_msts, "table": import_table}
+AUTO = "auto"
+"""In place of a format's name: find out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format that can be imported.
+
+    Attributes:
+        importer: Reads it.
+        recognises: Whether a file or folder is of it, by its names and first rows; it raises
+            DataError only on what it has opened and can't read.
+        summary: What it is, in a few words.
+    """
+
+    importer: Importer
+    recognises: Callable[[Path], bool]
+    summary: str
+
+
+FORMATS: dict[str, Format] = {
+    "msts": Format(import_msts, recognises_msts, "MSTS repository: responses, labels, verdicts"),
+    "table": Format(
+        import_table, recognises_table, "CSV, TSV, JSONL, JSON or Parquet, any columns"
+    ),
+}
 
 
 def import_source(importer: str, source: Path, *, out: Path, options: ImportOptions) -> DataSummary:
     """Read `source` and write the data folder `out`, all of it or nothing.
 
     Args:
-        importer: A key of `IMPORTERS`.
+        importer: A key of `FORMATS`, or `AUTO`.
         source: A file or folder of that format.
         out: The new data folder.
         options: What the user said about the source.
 
     Raises:
         SettingsError: no such importer, or options that it can't follow.
-        DataError: `source` is missing or malformed, or `out` is taken.
+        DataError: `source` is missing or malformed, or of no known format, or `out` is taken.
     """
-    if importer not in IMPORTERS:
-        raise SettingsError(f"no importer {importer!r}; known: {', '.join(sorted(IMPORTERS))}")
+    if importer not in {AUTO, *FORMATS}:
+        raise SettingsError(f"no format {importer!r}; known: {', '.join((AUTO, *sorted(FORMATS)))}")
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
+    name = recognised(source) if importer == AUTO else importer
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as staging:
         images = ImageStore(Path(staging))
-        imported = IMPORTERS[importer](source, options=options, images=images)
+        imported = FORMATS[name].importer(source, options=options, images=images)
+        triples = stripped(imported.triples) if options.strip_reasoning else imported.triples
         return write_data(
             out,
-            triples=imported.triples,
+            triples=triples,
             verdicts=imported.verdicts,
             rejects=imported.rejects,
             source=SourceNote(
-                importer=importer,
-                options=options.model_dump(mode="json", exclude={"image_root", "overwrite"}),
+                importer=name,
+                options=options.model_dump(
+                    mode="json", exclude={"image_root", "dataset", "overwrite"}
+                ),
                 files=imported.files,
                 notes=imported.notes,
                 image_root=images.root,
             ),
             overwrite=options.overwrite,
         )
+
+
+def recognised(source: Path) -> str:
+    """The name of the one format that `source` is of; a table only where it is nothing else.
+
+    Raises:
+        DataError: it is of none, or could be of several, or can't be read.
+    """
+    found = [
+        name for name, known in FORMATS.items() if name != "table" and known.recognises(source)
+    ]
+    if not found and FORMATS["table"].recognises(source):
+        return "table"
+    if len(found) != 1:
+        names = f"could be {' or '.join(found)}" if found else "of no format known by its look"
+        raise DataError(f"{source}: {names}; name one of {', '.join(sorted(FORMATS))}")
+    return found[0]
