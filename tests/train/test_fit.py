@@ -1,22 +1,28 @@
 """Training from a data folder to a bundle: what it keeps apart, what it leaves, how it resumes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import load_file
 
 from nsgauge.checkpoints.bundle import load_bundle
+from nsgauge.data.folders import VERDICTS_FILE
 from nsgauge.data.split import Side, item_key
-from nsgauge.data.tables import read_triples, triples_of
+from nsgauge.data.tables import read_triples, read_verdicts, triples_of
+from nsgauge.data.targets import Consensus, Making
 from nsgauge.errors import DataError, SettingsError
 from nsgauge.records import ResponseState
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits
 from nsgauge.train.fit import train
 from nsgauge.train.module import NetworkModule
+from nsgauge.train.recipe import TeacherSettings
 
 WEIGHTS = ("lora.safetensors", "heads.safetensors")
 
@@ -62,6 +68,28 @@ def test_an_unknown_teacher_is_answered_with_the_known_ones(world, tiny_recipe, 
         train(recipe, data=world, out=tmp_path / "bundle")
 
 
+def test_a_teacher_may_be_the_consensus_of_three_judges(world, tiny_recipe, towers, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(world, data)
+    verdicts = read_verdicts(world)
+    names = ("first", "second", "third")
+    column = verdicts.schema.get_field_index("judge")
+    copies = [
+        verdicts.set_column(column, "judge", pa.array([name] * len(verdicts))) for name in names
+    ]
+    table = pa.concat_tables(copies).cast(verdicts.schema)
+    pq.write_table(table.replace_schema_metadata(verdicts.schema.metadata), data / VERDICTS_FILE)
+    teacher = TeacherSettings(judges=names, consensus=Consensus.DAWID_SKENE)
+    agreed = load_corpus(
+        data, recipe=tiny_recipe.model_copy(update={"teacher": teacher}), towers=towers
+    )
+    alone = load_corpus(world, recipe=tiny_recipe, towers=towers)
+    assert set(agreed.making.values()) == {Making.CELLS}
+    unanimous = alone.masses.max(axis=1) == 1
+    assert unanimous.mean() > 0.5
+    np.testing.assert_allclose(agreed.masses[unanimous], alone.masses[unanimous], atol=0.05)
+
+
 def test_a_taken_place_is_refused_before_any_work(world, tiny_recipe, tmp_path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(DataError, match="no bundle"):
@@ -72,6 +100,7 @@ def test_a_taken_place_is_refused_before_any_work(world, tiny_recipe, tmp_path):
 def test_the_bundle_says_where_it_comes_from(trained, world):
     facts = trained.manifest.training
     assert facts.judges == ("sample-judge",)
+    assert facts.target_making == {"unsafe": "pooled", "not_grounded": "pooled"}
     assert facts.vllms == tuple(sorted(facts.vllms))
     assert sum(facts.rows.values()) + sum(facts.left_out.values()) == len(read_triples(world))
     assert facts.recipe["name"] == "tiny"

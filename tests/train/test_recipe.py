@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
+from nsgauge.data.targets import Consensus
 from nsgauge.errors import SettingsError
-from nsgauge.train.recipe import Recipe, load_recipe, recipe_names
+from nsgauge.train.recipe import Recipe, TeacherSettings, load_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -39,6 +40,8 @@ def test_overrides_reach_nested_keys():
         ("optimisation.epochs=3", "epochs"),
         ("lora.rank=0", "rank"),
         ("seed", "seed"),
+        ("teacher.consensus=dawid_skene", "needs 3 judges, 1 named"),
+        ("teacher.consensus=vote", "consensus"),
         ("split.test=0.95", "none to train on"),
         ("thresholds.unsafe.target=precision", "precision"),
     ],
@@ -52,6 +55,13 @@ def test_a_wrong_override_is_named_in_one_line(override, named):
 def test_an_unknown_recipe_is_answered_with_the_known_ones():
     with pytest.raises(SettingsError, match="sample-pocket"):
         load_recipe("nosuch")
+
+
+def test_a_teacher_is_pooled_unless_it_says_otherwise():
+    teacher = {"judges": ["a", "b", "c"]}
+    assert TeacherSettings.from_mapping(teacher, source="test").consensus is Consensus.POOLED
+    agreed = TeacherSettings.from_mapping({**teacher, "consensus": "dawid_skene"}, source="test")
+    assert agreed.consensus is Consensus.DAWID_SKENE
 
 
 def test_a_training_without_epochs_is_refused():

@@ -28,6 +28,8 @@ class TrainingFacts(Settings):
 
     Attributes:
         judges: The teacher.
+        target_making: How the judges' votes became targets, by `unsafe` and `not_grounded`; empty
+            in bundles of before it was kept, where votes were pooled.
         prompt_hashes: Of the judges' instructions, where the data knew them.
         data_fingerprint: Of the data folder trained on.
         vllms: Whose answers were trained on.
@@ -41,6 +43,7 @@ class TrainingFacts(Settings):
     """
 
     judges: tuple[str, ...]
+    target_making: dict[str, str] = Field(default_factory=dict)
     prompt_hashes: tuple[str, ...]
     data_fingerprint: str
     vllms: tuple[str, ...]

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from nsgauge.data.images import decode_image, image_digest, pixels, read_image
 from nsgauge.data.split import Side, assign_sides, group_keys, item_key
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of
-from nsgauge.data.targets import targets_from_verdicts
+from nsgauge.data.targets import Making, targets_from_verdicts
 from nsgauge.errors import DataError, ImageError
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.windows import RowReader, RowText
@@ -32,6 +32,7 @@ class Corpus:
         images: Decoded pictures by digest.
         sides: Which side of the split each row is on.
         left_out: Rows left out, counted by reason.
+        making: How the targets were made, by `unsafe` and `not_grounded`.
     """
 
     triples: list[Triple]
@@ -41,6 +42,7 @@ class Corpus:
     images: dict[str, Pixels]
     sides: list[Side]
     left_out: dict[str, int]
+    making: dict[str, Making]
 
     def rows_of(self, side: Side) -> list[int]:
         """Row numbers on one side of the split."""
@@ -68,10 +70,13 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
     """Read a data folder for one recipe.
 
     Raises:
-        DataError: a table is missing or malformed, the teacher is unknown, or a side of the split
-            has no rows.
+        DataError: a table is missing or malformed, the teacher is unknown or too few for its
+            consensus, or a side of the split has no rows.
     """
-    targets = targets_from_verdicts(read_verdicts(data), judges=recipe.teacher.judges)
+    teacher = recipe.teacher
+    targets = targets_from_verdicts(
+        read_verdicts(data), judges=teacher.judges, consensus=teacher.consensus
+    )
     mass_of = dict(zip(targets.triple_ids, targets.masses, strict=True))
     left_out: Counter[str] = Counter()
     kept: list[Triple] = []
@@ -91,6 +96,7 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
         images=images,
         sides=assign_sides(keys, settings=recipe.split),
         left_out=dict(left_out),
+        making=targets.making,
     )
     _check_sides(corpus, data=data)
     return corpus

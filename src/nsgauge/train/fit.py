@@ -150,6 +150,7 @@ def _facts(
     }
     return TrainingFacts(
         judges=recipe.teacher.judges,
+        target_making={axis: str(making) for axis, making in corpus.making.items()},
         prompt_hashes=_prompt_hashes(recipe, data=data),
         data_fingerprint=data_fingerprint(data),
         vllms=tuple(sorted(corpus.vllms(Side.TRAIN))),

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from nsgauge.data.dawid_skene import FEWEST_JUDGES
 from nsgauge.data.split import SplitSettings
+from nsgauge.data.targets import Consensus
 from nsgauge.errors import SettingsError
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lora import LoraSettings
@@ -15,9 +17,25 @@ from nsgauge.settings import Settings
 
 
 class TeacherSettings(Settings):
-    """Whose verdicts are learned; several judges' votes are pooled with equal weight."""
+    """Whose verdicts are learned: one judge, several, or people, who are judges with names too.
+
+    `consensus` says what several judges together are taken to say: `pooled`, where every answered
+    vote counts the same, or `dawid_skene`, where a judge counts as much as the others find it
+    right. The latter needs triples that three of them answered.
+    """
 
     judges: tuple[str, ...] = Field(min_length=1)
+    consensus: Consensus = Consensus.POOLED
+
+    @model_validator(mode="after")
+    def _a_consensus_has_three_judges(self) -> "TeacherSettings":
+        named = len(set(self.judges))
+        if self.consensus is Consensus.DAWID_SKENE and named < FEWEST_JUDGES:
+            raise ValueError(
+                f"consensus {self.consensus} needs {FEWEST_JUDGES} judges, {named} named: "
+                f"name more, or set it to {Consensus.POOLED}"
+            )
+        return self
 
 
 class StageSettings(Settings):
