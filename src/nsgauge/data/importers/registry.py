@@ -9,7 +9,9 @@ from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Importer, ImportOptions
 from nsgauge.data.importers.msts import import_msts, recognises_msts
 from nsgauge.data.importers.reasoning import stripped
+from nsgauge.data.importers.siuo import import_siuo, recognises_siuo
 from nsgauge.data.importers.table import import_table, recognises_table
+from nsgauge.data.importers.vlsbench import import_vlsbench, recognises_vlsbench
 from nsgauge.data.tables import DataSummary, SourceNote, write_data
 from nsgauge.errors import DataError, SettingsError
 
@@ -35,8 +37,14 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "msts": Format(import_msts, recognises_msts, "MSTS repository: responses, labels, verdicts"),
+    "siuo": Format(
+        import_siuo, recognises_siuo, "SIUO responses and verdicts: a file, or a folder of items"
+    ),
     "table": Format(
         import_table, recognises_table, "CSV, TSV, JSONL, JSON or Parquet, any columns"
+    ),
+    "vlsbench": Format(
+        import_vlsbench, recognises_vlsbench, "VLSBench run, judged or not; --dataset its data.json"
     ),
 }
 
