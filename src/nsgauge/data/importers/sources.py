@@ -1,0 +1,46 @@
+"""What importers of results share: the files of a source, and columns beside the source's own."""
+
+from collections.abc import Collection
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nsgauge.data.folders import file_digest
+
+_LEVELS = ("*", "*/*", "*/*/*", "*/*/*/*")
+_FILES_PEEKED = 50
+
+
+def source_files(source: Path, *, suffixes: Collection[str]) -> list[Path]:
+    """The files with one of the suffixes, in name order: `source`, or those up to four levels down.
+
+    Harnesses keep links to their latest run beside the runs, so a file counts once however many
+    names lead to it.
+    """
+    if not source.is_dir():
+        return [source] if source.suffix.lower() in suffixes and source.is_file() else []
+    found = (path for level in _LEVELS for path in source.glob(level))
+    wanted = sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
+    once: dict[Path, Path] = {}
+    for path in wanted:
+        once.setdefault(path.resolve(), path)
+    return sorted(once.values())
+
+
+def first_files(source: Path, *, suffixes: Collection[str]) -> list[Path]:
+    """A few of `source_files`, to recognise a format by."""
+    return list(islice(source_files(source, suffixes=suffixes), _FILES_PEEKED))
+
+
+def digests(files: Collection[Path], *, source: Path) -> dict[str, str]:
+    """SHA-256 of each file, by its name inside `source`."""
+    root = source if source.is_dir() else source.parent
+    return {path.relative_to(root).as_posix(): file_digest(path) for path in files}
+
+
+def with_columns(
+    values: dict[str, Any], columns: dict[str, Any], *, reserved: Collection[str]
+) -> dict[str, Any]:
+    """A row with columns of the importer's; its own with a reserved name become `source_<name>`."""
+    own = {f"source_{key}" if key in reserved else key: value for key, value in values.items()}
+    return {**own, **columns}
