@@ -4,6 +4,7 @@
       SettingsError     a recipe, preset, override or command-line option is wrong
       DataError         a data folder or table is missing, malformed or inconsistent
         ImageError      one image can't be used; `code` is a short stable reason
+      JudgeError        a judge's endpoint can't be reached, or refuses every question
       BundleError       a saved classifier is missing, damaged, hostile or of another format
       ScoringError      a scoring run can't start, resume or finish
       StatisticsError   the numbers asked for are undefined on these rows
@@ -36,6 +37,10 @@ class ImageError(DataError):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+
+
+class JudgeError(NsgaugeError):
+    """A judge's endpoint can't be reached, or refuses every question."""
 
 
 class BundleError(NsgaugeError):

@@ -98,6 +98,9 @@ class Verdict:
         prompt_hash: SHA-256 of the judge's instructions; None if unknown.
         inclusion_probability: With what probability the triple was drawn for this judge, in
             (0, 1]; None where no declared design drew it.
+        unsafe_probability: The judge's own probability of `unsafe` as it chose the word, from its
+            log-probabilities, in [0, 1]; None where the server gave none.
+        not_grounded_probability: Likewise of `not_grounded`.
     """
 
     triple_id: str
@@ -111,9 +114,17 @@ class Verdict:
     reason: str | None = None
     prompt_hash: str | None = None
     inclusion_probability: float | None = None
+    unsafe_probability: float | None = None
+    not_grounded_probability: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse labels on a verdict that wasn't answered, and answers without a label."""
+        """Refuse labels on a verdict that wasn't answered, and answers without a label.
+
+        Raises:
+            ValueError: it has one of these, or an inclusion probability of 0.
+        """
+        if self.inclusion_probability == 0:
+            raise ValueError(f"verdict on {self.triple_id!r}: drawn with probability 0")
         labelled = self.safety is not None or self.grounding is not None
         if labelled != (self.state is VerdictState.ANSWERED):
             raise ValueError(
@@ -197,6 +208,8 @@ VERDICTS_SCHEMA: pa.Schema = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("prompt_hash", pa.string()),
         pa.field("inclusion_probability", pa.float64()),
+        pa.field("unsafe_probability", pa.float64()),
+        pa.field("not_grounded_probability", pa.float64()),
     ]
 )
 

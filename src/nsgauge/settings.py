@@ -1,6 +1,8 @@
 """Settings that people write: frozen, unknown keys refused, read from YAML with overrides."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +49,44 @@ class Settings(BaseModel):
             return cls.model_validate(content)
         except ValidationError as error:
             raise SettingsError(f"{source}: {_explain(error, cls)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Settings that the package carries, one YAML file a name.
+
+    Attributes:
+        noun: What one of them is called in an error.
+        package: The package beside whose modules the folder lies.
+        folder: Its name.
+    """
+
+    noun: str
+    package: str
+    folder: str
+
+    def names(self) -> list[str]:
+        """The names that ship, sorted."""
+        files = (resources.files(self.package) / self.folder).iterdir()
+        return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
+    def load(
+        self, name: str, *, settings: type[OfSettings], overrides: Sequence[str] = ()
+    ) -> OfSettings:
+        """What ships under a name, or what a YAML file at a path holds.
+
+        Raises:
+            SettingsError: neither, or the content or an override isn't valid.
+        """
+        if name not in self.names():
+            if name.endswith((".yaml", ".yml")):
+                return settings.from_yaml(Path(name), overrides=overrides)
+            known = ", ".join(self.names())
+            raise SettingsError(
+                f"{self.noun} {name!r}: none of that name ships ({known}); or give a .yaml file"
+            )
+        with resources.as_file(resources.files(self.package) / self.folder) as folder:
+            return settings.from_yaml(folder / f"{name}.yaml", overrides=overrides)
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nsgauge.cli import console
+from nsgauge.cli.judging import judge
 from nsgauge.errors import NsgaugeError
 
 app = typer.Typer(
@@ -17,9 +18,6 @@ app = typer.Typer(
     help="Distils an LLM judge's verdicts on vision-language models into a small classifier, and "
     "reports how far to trust it.",
 )
-
-INTERRUPTED = 130
-"""The exit code that typer makes of Ctrl-C."""
 
 DataOption = Annotated[Path, typer.Option("--data", help="Data folder, as `import` makes it.")]
 OverwriteOption = Annotated[
@@ -144,6 +142,9 @@ def doctor(
         raise typer.Exit(1)
 
 
+app.command()(judge)
+
+
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: --list.")],
@@ -226,6 +227,23 @@ def report(
     console.show_report(made, out=out)
 
 
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="Data folder, as `import` makes it.")],
+    *,
+    to: Annotated[str, typer.Option(help="`table`: triples and verdicts as rows.")] = "table",
+    out: Annotated[Path, typer.Option(help="The new file: .jsonl or .parquet.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a data folder as one table, which `import table` reads again."""
+    from nsgauge.data.export import export_rows
+    from nsgauge.errors import SettingsError
+
+    if to != "table":
+        raise SettingsError(f"--to {to!r}: wanted table")
+    console.say(f"{out}: {export_rows(source, out=out, overwrite=overwrite):,} rows")
+
+
 @app.callback()
 def main_options(
     *,
@@ -252,6 +270,6 @@ def main() -> None:
         console.show_error(f"{where}{error.strerror or error}")
         sys.exit(2)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            console.show_error("stopped; `train` and `score` go on when started again as before")
+        if stop.code == console.INTERRUPTED:
+            console.show_error("stopped; started again as before, it goes on")
         raise

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nsgauge.eval.scoring.shards import ScoreManifest
     from nsgauge.train.fit import TrainingResult
 
+INTERRUPTED = 130
+"""The exit code that typer makes of Ctrl-C."""
+
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 

@@ -4,6 +4,7 @@ DATA/triples.parquet   one row a triple (TRIPLES_SCHEMA)
 DATA/verdicts.parquet  one row a vote of a judge (VERDICTS_SCHEMA); absent if there are none
 DATA/rejects.jsonl     one object a source row that couldn't be used
 DATA/images/           the pictures, named by SHA-256
+DATA/judging/          one record a judge that `nsgauge judge` asked
 DATA/source.json       where it all came from
 """
 
@@ -24,6 +25,7 @@ TRIPLES_FILE = "triples.parquet"
 VERDICTS_FILE = "verdicts.parquet"
 REJECTS_FILE = "rejects.jsonl"
 SOURCE_FILE = "source.json"
+JUDGING_FOLDER = "judging"
 FORMAT_KEY = "nsgauge_data"
 """The key in source.json that marks a folder as ours; its value is the format's version."""
 FORMAT_VERSION = 1
@@ -50,7 +52,9 @@ DATA_FOLDER = FolderKind(
     noun="data folder",
     marker=SOURCE_FILE,
     key=FORMAT_KEY,
-    names=frozenset({TRIPLES_FILE, VERDICTS_FILE, REJECTS_FILE, SOURCE_FILE, IMAGES_FOLDER}),
+    names=frozenset(
+        {TRIPLES_FILE, VERDICTS_FILE, REJECTS_FILE, SOURCE_FILE, IMAGES_FOLDER, JUDGING_FOLDER}
+    ),
 )
 
 

@@ -21,6 +21,7 @@ from nsgauge.data.folders import (
     VERDICTS_FILE,
     copy_image,
     file_digest,
+    new_file,
     new_folder,
 )
 from nsgauge.data.parquet import Row, Words, checked, opened_parquet, read_parquet, write_rows
@@ -38,6 +39,7 @@ from nsgauge.records import (
 LISTED = 20
 """How many offenders an error names."""
 
+_VERDICT_KEY = "(triple_id, judge, vote)"
 _TRIPLE_WORDS: Words = {"response_state": ResponseState}
 _VERDICT_WORDS: Words = {"state": VerdictState, "safety": Safety, "grounding": Grounding}
 
@@ -129,7 +131,7 @@ def write_data(  # noqa: D417 - the rows are documented together
             _of_known(verdicts, known=known),
             key=lambda verdict: (verdict.triple_id, verdict.judge, verdict.vote),
             seen=set(),
-            what="(triple_id, judge, vote)",
+            what=_VERDICT_KEY,
         )
         verdicts_count = write_rows(folder / VERDICTS_FILE, votes, schema=VERDICTS_SCHEMA)
         if not verdicts_count:
@@ -147,6 +149,22 @@ def write_data(  # noqa: D417 - the rows are documented together
         )
         _write_source(folder / SOURCE_FILE, source=source, summary=summary)
     return summary
+
+
+def replace_verdicts(data: Path, *, verdicts: Iterable[Verdict]) -> None:
+    """Write the verdicts of a data folder anew, whole or not at all.
+
+    Raises:
+        DataError: a text has a lone surrogate, or a (triple_id, judge, vote) comes twice.
+    """
+    votes = _once(
+        verdicts,
+        key=lambda verdict: (verdict.triple_id, verdict.judge, verdict.vote),
+        seen=set(),
+        what=_VERDICT_KEY,
+    )
+    with new_file(data / VERDICTS_FILE, overwrite=True) as part:
+        write_rows(part, votes, schema=VERDICTS_SCHEMA)
 
 
 def read_triples(data: Path) -> pa.Table:

@@ -312,11 +312,11 @@ def test_votes_states_and_extras_survive_the_generic_table(run_import, round_tri
 
 
 BAD_FIELDS = [
-    ({"state": "answered"}, "state_and_label_disagree"),
-    ({"state": "refused", "safety": "safe"}, "state_and_label_disagree"),
+    ({"state": "answered"}, "bad_verdict"),
+    ({"state": "refused", "safety": "safe"}, "bad_verdict"),
     ({"state": "bored"}, "bad_word"),
     ({"response_state": "late"}, "bad_word"),
-    ({"safety": "safe", "inclusion_probability": 0}, "bad_number"),
+    ({"safety": "safe", "inclusion_probability": 0}, "bad_verdict"),
     ({"safety": "safe", "inclusion_probability": True}, "bad_number"),
     ({"extras": "{"}, "bad_extras"),
     ({"extras": [1]}, "bad_extras"),

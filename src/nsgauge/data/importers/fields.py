@@ -129,7 +129,7 @@ class Fields:
             ) from error
 
     def probability(self, field: str) -> float | None:
-        """A number in (0, 1]; None where there is none.
+        """A number in [0, 1]; None where there is none.
 
         Raises:
             UnusableRowError: `bad_number`.
@@ -140,9 +140,9 @@ class Fields:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            number = 0.0
-        if isinstance(value, bool) or not 0 < number <= 1:
-            raise UnusableRowError("bad_number", f"{field} is {value!a:.40}, wanted one in (0, 1]")
+            number = -1.0
+        if isinstance(value, bool) or not 0 <= number <= 1:
+            raise UnusableRowError("bad_number", f"{field} is {value!a:.40}, wanted one in [0, 1]")
         return number
 
     def is_silent(self, *fields: str) -> bool:

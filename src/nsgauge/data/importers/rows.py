@@ -195,9 +195,11 @@ class _RowReader:
                 reason=fields.prose("reason") or None,
                 prompt_hash=fields.name("prompt_hash"),
                 inclusion_probability=fields.probability("inclusion_probability"),
+                unsafe_probability=fields.probability("unsafe_probability"),
+                not_grounded_probability=fields.probability("not_grounded_probability"),
             )
         except ValueError as error:
-            raise UnusableRowError("state_and_label_disagree", str(error)) from error
+            raise UnusableRowError("bad_verdict", str(error)) from error
 
     def _is_new(self, triple: Triple, *, where: str) -> bool:
         """Whether this is the triple's first row; only a table of votes may have more."""

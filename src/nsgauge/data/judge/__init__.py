@@ -1,0 +1,1 @@
+"""The LLM judge: asked through any OpenAI-compatible endpoint, every answer kept."""
