@@ -39,7 +39,13 @@ def cohen_kappa(
     ours, theirs = _shares(reference, of=categories), _shares(predicted, of=categories)
     chance = float(ours @ theirs)
     slope = theirs[reference] + ours[predicted] - 2 * chance
-    return _corrected(reference == predicted, chance, slope, codes=codes, confidence=confidence)
+    return beyond_chance(
+        (reference == predicted).astype(np.float64),
+        chance=chance,
+        slope=slope,
+        codes=codes,
+        confidence=confidence,
+    )
 
 
 def gwet_ac1(
@@ -63,26 +69,39 @@ def gwet_ac1(
     gradient = 1 - 2 * mean
     step = (gradient[reference] + gradient[predicted]) / 2 - gradient @ mean
     slope = step / (categories - 1)
-    return _corrected(reference == predicted, chance, slope, codes=codes, confidence=confidence)
+    return beyond_chance(
+        (reference == predicted).astype(np.float64),
+        chance=chance,
+        slope=slope,
+        codes=codes,
+        confidence=confidence,
+    )
 
 
 def _shares(category: Int[np.ndarray, " rows"], *, of: int) -> Float[np.ndarray, " categories"]:
     return np.bincount(category, minlength=of) / len(category)
 
 
-def _corrected(
-    equal: np.ndarray,
+def beyond_chance(
+    agreed: Float[np.ndarray, " rows"],
+    *,
     chance: float,
     slope: Float[np.ndarray, " rows"],
-    *,
     codes: Int[np.ndarray, " rows"],
-    confidence: float,
+    confidence: float = 0.95,
 ) -> Bounded | None:
-    """`(observed - chance) / (1 - chance)`; `slope` is each row's influence on `chance`."""
+    """`(observed - chance) / (1 - chance)`, at most 1; None where chance explains all agreement.
+
+    Args:
+        agreed: Per row 1 or 0, or the share of its pairs of answers that are equal.
+        chance: The agreement that chance gives, in [0, 1].
+        slope: Each row's influence on `chance`.
+        codes: The row's cluster, numbered from zero.
+        confidence: Of the interval, in (0, 1).
+    """
     room = 1 - chance
     if room <= 1e-12:
         return None
-    agreed = equal.astype(np.float64)
     observed = float(agreed.mean())
     value = (observed - chance) / room
     influence = (agreed - observed) / room - (1 - observed) / room**2 * slope

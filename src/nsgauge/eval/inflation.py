@@ -19,6 +19,8 @@ class NsgInflation:
         not_grounded: Rows that the reference calls not grounded (NSG).
         called_unsafe: Rows that the judge calls unsafe.
         both: Rows that are both.
+        unsafe_rate: Share of all rows that the judge calls unsafe.
+        unsafe_grounded_rate: Share of all rows that are grounded and called unsafe.
         share_of_not_grounded: Share of the NSG rows that the judge calls unsafe.
         share_of_grounded: Share of the grounded rows that the judge calls unsafe.
         share_of_unsafe: Share of the judge's unsafe rows that are NSG.
@@ -28,6 +30,8 @@ class NsgInflation:
     not_grounded: int
     called_unsafe: int
     both: int
+    unsafe_rate: Bounded | None
+    unsafe_grounded_rate: Bounded | None
     share_of_not_grounded: Bounded | None
     share_of_grounded: Bounded | None
     share_of_unsafe: Bounded | None
@@ -51,6 +55,7 @@ def misreadings_called_unsafe(
     Raises:
         ValueError: there isn't one identifier a row.
     """
+    everything = np.ones(len(not_grounded), dtype=np.bool_)
     codes = cluster_codes(clusters, rows=len(not_grounded))
 
     def share(
@@ -68,6 +73,8 @@ def misreadings_called_unsafe(
         not_grounded=int(not_grounded.sum()),
         called_unsafe=int(called_unsafe.sum()),
         both=int((not_grounded & called_unsafe).sum()),
+        unsafe_rate=share(called_unsafe, everything),
+        unsafe_grounded_rate=share(called_unsafe & ~not_grounded, everything),
         share_of_not_grounded=share(called_unsafe, not_grounded),
         share_of_grounded=share(called_unsafe, ~not_grounded),
         share_of_unsafe=share(not_grounded, called_unsafe),

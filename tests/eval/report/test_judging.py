@@ -1,7 +1,8 @@
 import pytest
 
+from nsgauge.eval.report.audit import nsg_audit
 from nsgauge.eval.report.inputs import join_rows
-from nsgauge.eval.report.judging import judge_summaries, nsg_audit
+from nsgauge.eval.report.judging import judge_summaries
 from nsgauge.protocol import Rate
 
 
@@ -51,8 +52,8 @@ def test_the_audit_counts_misreadings_that_a_judge_calls_unsafe(judged_world):
     assert found.share_of_not_grounded.value == pytest.approx(4 / 6)
     assert found.share_of_unsafe.value == pytest.approx(1)
     assert found.share_of_grounded.value == pytest.approx(0)
-    assert machine.unsafe_rate.value == pytest.approx(4 / 19)
-    assert machine.unsafe_grounded_rate.value == pytest.approx(0)
+    assert found.unsafe_rate.value == pytest.approx(4 / 19)
+    assert found.unsafe_grounded_rate.value == pytest.approx(0)
     alpha = next(row for row in audit.by_vllm if (row.judge, row.vllm) == ("machine", "alpha"))
     assert alpha.inflation.share_of_not_grounded.value == pytest.approx(1)
 
@@ -60,7 +61,8 @@ def test_the_audit_counts_misreadings_that_a_judge_calls_unsafe(judged_world):
 def test_unsafe_is_unsafe_grounded_plus_unsafe_misreadings(judged_world):
     for row in audit_of(judged_world, "human").rows:
         misread = row.inflation.both / row.inflation.rows
-        assert row.unsafe_rate.value == pytest.approx(row.unsafe_grounded_rate.value + misread)
+        found = row.inflation
+        assert found.unsafe_rate.value == pytest.approx(found.unsafe_grounded_rate.value + misread)
 
 
 def test_a_reference_without_grounding_gives_no_audit(judged_world):

@@ -331,7 +331,7 @@ def test_msts_shows_that_gpt_4o_calls_most_misreadings_unsafe(tmp_path):
     assert share.low > 0.5
     assert judge.inflation.share_of_grounded.high < 0.2
     assert 0.3 < judge.inflation.share_of_unsafe.value < 0.45
-    assert judge.unsafe_grounded_rate.value < 0.7 * judge.unsafe_rate.value
+    assert judge.inflation.unsafe_grounded_rate.value < 0.7 * judge.inflation.unsafe_rate.value
     humans = {"human-1", "human-2"}
     people = [pair for pair in report.comparison.judges if {pair.first, pair.second} == humans]
     assert people[0].axes["unsafe"].kappa > 0.65

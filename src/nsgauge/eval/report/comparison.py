@@ -1,4 +1,4 @@
-"""Agreement of the classifier with each judge on unseen rows, and of the judges with each other."""
+"""Agreement of the classifier with each judge, and of judges with each other and themselves."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,9 @@ from nsgauge.eval.agreement import (
     axis_agreement,
     outcome_agreement,
 )
-from nsgauge.eval.report.inputs import JudgeColumns, Rows, ScoreColumns
+from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
+from nsgauge.eval.report.inputs import Rows
+from nsgauge.eval.self_agreement import SelfAgreement, self_agreement
 
 Mask = Bool[np.ndarray, " rows"]
 AXES: tuple[str, ...] = ("unsafe", "not_grounded")
@@ -73,6 +75,14 @@ class JudgePair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeRepeats:
+    """One judge against itself, by axis; no entry where it answered no triple twice."""
+
+    judge: str
+    axes: dict[str, SelfAgreement]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Everything about agreement.
 
@@ -81,12 +91,14 @@ class Comparison:
         classifier: Against each judge, axis and slice; empty without scores.
         classifier_outcomes: The same on both axes together.
         judges: Each pair of judges, pairs with the reference first.
+        repeats: Each judge that voted twice on a triple against itself, the reference first.
     """
 
     left_out: int
     classifier: tuple[ClassifierAgreement, ...]
     classifier_outcomes: tuple[ClassifierOutcomes, ...]
     judges: tuple[JudgePair, ...]
+    repeats: tuple[JudgeRepeats, ...]
 
     def find(self, axis: str, *, judge: str, rows: Slice = Slice.ALL) -> AxisAgreement | None:
         """The classifier against one judge; None where they share no row."""
@@ -100,6 +112,7 @@ def compare(rows: Rows, *, reference: str | None) -> Comparison:
     """Agreement of everybody with everybody, the classifier on unseen rows alone."""
     judges = sorted(rows.judges, key=lambda judge: judge.judge != reference)
     pairs = [_pair(first, second, item=rows.item) for first, second in combinations(judges, 2)]
+    repeats = [_repeats(judge, item=rows.item) for judge in judges]
     classifier: list[ClassifierAgreement] = []
     outcomes: list[ClassifierOutcomes] = []
     scores = rows.scores
@@ -113,6 +126,7 @@ def compare(rows: Rows, *, reference: str | None) -> Comparison:
         classifier=tuple(classifier),
         classifier_outcomes=tuple(outcomes),
         judges=tuple(pair for pair in pairs if pair.axes),
+        repeats=tuple(judge for judge in repeats if judge.axes),
     )
 
 
@@ -193,6 +207,12 @@ def _pair(
             clusters=item[both],
         )
     return JudgePair(first=first.judge, second=second.judge, axes=axes, outcomes=outcomes)
+
+
+def _repeats(judge: JudgeColumns, *, item: Int[np.ndarray, " rows"]) -> JudgeRepeats:
+    found = {axis: self_agreement(judge.votes(axis), clusters=item) for axis in AXES}
+    axes = {axis: agreement for axis, agreement in found.items() if agreement is not None}
+    return JudgeRepeats(judge=judge.judge, axes=axes)
 
 
 def _cell_index(unsafe: Mask, *, not_grounded: Mask) -> Int[np.ndarray, " rows"]:

@@ -7,18 +7,13 @@ import numpy as np
 from nsgauge.errors import DataError
 from nsgauge.eval.calibration import Reliability, reliability
 from nsgauge.eval.controls import ImageControls, image_controls
+from nsgauge.eval.report.audit import NsgAudit, nsg_audit
+from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.comparison import AXES, Comparison, compare
 from nsgauge.eval.report.coverage import Coverage, coverage_of, provenance_of
 from nsgauge.eval.report.headline import Headline, headline_table
-from nsgauge.eval.report.inputs import (
-    JudgeColumns,
-    ReportInputs,
-    Rows,
-    ScoreColumns,
-    join_rows,
-    pick_reference,
-)
-from nsgauge.eval.report.judging import JudgeSummary, NsgAudit, judge_summaries, nsg_audit
+from nsgauge.eval.report.inputs import ReportInputs, Rows, join_rows, pick_reference
+from nsgauge.eval.report.judging import JudgeSummary, judge_summaries
 
 FORMAT = "nsgauge-report/1"
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from nsgauge.eval.intervals import Bounded
 from nsgauge.eval.rates import RateEstimate
+from nsgauge.eval.report.audit import AuditRow
 from nsgauge.eval.report.contents import Report
 from nsgauge.eval.report.files import Cell, CsvTable
 from nsgauge.eval.report.headline import HeadlineRow
-from nsgauge.eval.report.judging import AuditRow, JudgeRow
+from nsgauge.eval.report.judging import JudgeRow
 
 _ESTIMATE = (
     "value", "low", "high", "low_super", "high_super", "rows", "judged", "positives", "status",
@@ -18,6 +19,9 @@ _AXIS = (
     "auroc", "auroc_low", "auroc_high", "auprc", "prevalence",
 )  # fmt: skip
 _OUTCOME = ("rows", "accuracy", "kappa", "kappa_low", "kappa_high", "macro_f1")
+_COUNTED = ("rows", "not_grounded", "called_unsafe", "both")
+_BOUNDED = ("unsafe_rate", "unsafe_grounded_rate", "share_of_not_grounded", "share_of_unsafe")
+_AUDITED = (*_BOUNDED, "share_of_grounded")
 _CONTROL = (
     "axis", "run", "scope", "rows", "positives", "auroc", "as_scored", "difference", "low", "high",
 )  # fmt: skip
@@ -33,6 +37,7 @@ def report_tables(report: Report) -> dict[str, CsvTable]:
         "agreement": _agreement(report),
         "outcomes": _outcomes(report),
         "judge_pairs": _pairs(report),
+        "judge_repeats": _repeats(report),
         "calibration": _calibration(report),
         "reliability_curves": _curves(report),
         "picture_controls": _controls(report),
@@ -74,21 +79,24 @@ def _headline_entries(line: HeadlineRow) -> Iterable[tuple[Cell, ...]]:
 
 def _audit(report: Report) -> CsvTable:
     audit = report.audit
-    shares = ("share_of_not_grounded", "share_of_grounded", "share_of_unsafe")
-    header = ("judge", "benchmark", "vllm", "rows", "not_grounded", "called_unsafe", "both")
-    names = [f"{name}{end}" for name in (*shares, "unsafe", "unsafe_grounded") for end in _ENDS]
+    shares = [f"{name}{end}" for name in _AUDITED for end in _ENDS]
+    bounds = [f"{name}{end}" for name in _BOUNDED for end in ("_lowest", "_highest")]
     lines = (*audit.rows, *audit.by_vllm) if audit else ()
-    return _table((*header, *names), (_audit_entry(line) for line in lines))
+    return _table(
+        ("judge", "benchmark", "vllm", *_COUNTED, *shares, "unanswered", *bounds, "uneven_draw"),
+        (_audit_entry(line) for line in lines),
+    )
 
 
 def _audit_entry(line: AuditRow) -> tuple[Cell, ...]:
-    found = line.inflation
-    shares = (found.share_of_not_grounded, found.share_of_grounded, found.share_of_unsafe)
-    cells = [cell for share in shares for cell in _bounded(share)]
-    for rate in (line.unsafe_rate, line.unsafe_grounded_rate):
-        cells += [rate.value, rate.low_super, rate.high_super]
-    counts = (found.rows, found.not_grounded, found.called_unsafe, found.both)
-    return (line.judge, line.benchmark, line.vllm, *counts, *cells)
+    shares = [cell for name in _AUDITED for cell in _bounded(getattr(line.inflation, name))]
+    bounds: list[Cell] = [0, *[None] * (2 * len(_BOUNDED))]
+    if line.bounds is not None:
+        ends = [getattr(line.bounds, name) or (None, None) for name in _BOUNDED]
+        bounds = [line.bounds.unanswered, *(end for pair in ends for end in pair)]
+    counts = _named(line.inflation, _COUNTED)
+    group = (line.judge, line.benchmark, line.vllm)
+    return (*group, *counts, *shares, *bounds, line.uneven_draw)
 
 
 def _judges(report: Report) -> CsvTable:
@@ -108,6 +116,7 @@ def _judges(report: Report) -> CsvTable:
             *_ESTIMATE,
             "lowest",
             "highest",
+            "uneven_draw",
         ),
         (entry for judge, line in lines for entry in _judge_entries(judge, line=line)),
     )
@@ -117,7 +126,7 @@ def _judge_entries(judge: str, *, line: JudgeRow) -> Iterable[tuple[Cell, ...]]:
     for rate, estimate in line.rates.items():
         bounds = line.bounds.get(rate, (None, None))
         group = (judge, line.benchmark, line.vllm, line.rows, line.asked, rate)
-        yield (*group, *_estimate(estimate), *bounds)
+        yield (*group, *_estimate(estimate), *bounds, line.uneven_draw)
 
 
 def _agreement(report: Report) -> CsvTable:
@@ -152,6 +161,17 @@ def _pairs(report: Report) -> CsvTable:
             cells = [measures.get(name) for name in _AXIS]
             rows.append((pair.first, pair.second, "three_outcomes", *cells))
     return _table(("first", "second", "axis", *_AXIS), rows)
+
+
+def _repeats(report: Report) -> CsvTable:
+    measures = ("flip_rate", "kappa", "ac1")
+    rows: list[tuple[Cell, ...]] = []
+    for judge in report.comparison.repeats:
+        for axis, found in judge.axes.items():
+            cells = [cell for name in measures for cell in _bounded(getattr(found, name))]
+            rows.append((judge.judge, axis, found.triples, found.votes, *cells))
+    names = [f"{name}{end}" for name in measures for end in _ENDS]
+    return _table(("judge", "axis", "triples", "votes", *names), rows)
 
 
 def _calibration(report: Report) -> CsvTable:

@@ -1,11 +1,13 @@
 """From joined columns to rate estimates: which rows count, for which axis."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nsgauge.eval.intervals import bounded_rate
-from nsgauge.eval.rates import RateEstimate, judge_axis_rate, judge_rates
-from nsgauge.eval.report.inputs import JudgeColumns
+from nsgauge.eval.rates import RateEstimate, RateStatus, judge_axis_rate, judge_rates
+from nsgauge.eval.report.columns import JudgeColumns
 from nsgauge.protocol import CELLS, RATES, Rate
 
 Members = Int[np.ndarray, "_"]
@@ -33,6 +35,25 @@ def judge_estimates(
     judge: JudgeColumns, *, at: Members, item: Int[np.ndarray, " rows"]
 ) -> dict[Rate, RateEstimate]:
     """The judge's rates on the rows `at` that it answered; empty if it answered none."""
+    estimates = _answered_rates(judge, at=at, item=item)
+    return uncertified(estimates) if judge.drawn_unevenly(at) else estimates
+
+
+def uncertified(estimates: dict[Rate, RateEstimate]) -> dict[Rate, RateEstimate]:
+    """The same numbers as hints: they are plain means over an uneven draw."""
+    return {
+        rate: replace(
+            estimate,
+            status=RateStatus.INSUFFICIENT,
+            note=f"drawn with unequal probabilities and not weighted; {estimate.note}",
+        )
+        for rate, estimate in estimates.items()
+    }
+
+
+def _answered_rates(
+    judge: JudgeColumns, *, at: Members, item: Int[np.ndarray, " rows"]
+) -> dict[Rate, RateEstimate]:
     rates = spoken_rates(judge)
     known = at[answered(judge, rates=rates)[at]]
     if known.size == 0:

@@ -15,15 +15,17 @@ from nsgauge.eval.rates import (
     estimate_rates,
     transported_rates,
 )
+from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.estimates import (
     Members,
     answered,
     judge_estimates,
     judged_cells,
     spoken_rates,
+    uncertified,
 )
 from nsgauge.eval.report.groups import Group, report_groups
-from nsgauge.eval.report.inputs import JudgeColumns, Rows, ScoreColumns
+from nsgauge.eval.report.inputs import Rows
 from nsgauge.protocol import RATES, Rate, rate_weights
 
 _CONFIDENCE = 0.95
@@ -70,6 +72,8 @@ class HeadlineRow:
             for a census, where `judge` is what counts.
         naive: The classifier's own rates, uncorrected: its mean probability.
         difference: Of `naive` to the judge; only for a census.
+        uneven_draw: Whether the judged rows were drawn with unequal probabilities, for which the
+            rates here are not weighted: they certify nothing.
     """
 
     benchmark: str | None
@@ -84,6 +88,7 @@ class HeadlineRow:
     classifier: dict[Rate, RateEstimate]
     naive: dict[Rate, float]
     difference: dict[Rate, Difference]
+    uneven_draw: bool
 
     def naive_bias(self, rate: Rate) -> float:
         """The naive rate less the estimate to quote; the group must have one."""
@@ -132,7 +137,7 @@ class Headline:
 
     def _checked(self) -> list[HeadlineRow]:
         single = [row for row in self.rows if row.vllm is not None and row.benchmark is not None]
-        return [row for row in single if row.judged >= MINIMUM_JUDGED]
+        return [row for row in single if row.judged >= MINIMUM_JUDGED and not row.uneven_draw]
 
 
 def headline_table(rows: Rows, *, scores: ScoreColumns, reference: JudgeColumns | None) -> Headline:
@@ -172,6 +177,7 @@ def _line(
         classifier=_classifier(judged, unjudged, scores=scores, reference=reference, rows=rows),
         naive={rate: float((own @ rate_weights(rate)).mean()) for rate in rates if fresh.size},
         difference=difference,
+        uneven_draw=reference is not None and reference.drawn_unevenly(fresh),
     )
 
 
@@ -213,7 +219,9 @@ def _classifier(
         unjudged_probabilities=_folded(scores.cells[unjudged], rates=rates),
         clusters=PoolClusters(rows.item[judged], rows.item[unjudged]),
     )
-    return {rate: table.rates[rate] for rate in rates}
+    estimates = {rate: table.rates[rate] for rate in rates}
+    pool = np.concatenate([judged, unjudged])
+    return uncertified(estimates) if reference.drawn_unevenly(pool) else estimates
 
 
 def _folded(

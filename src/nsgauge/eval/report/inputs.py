@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
-from nsgauge.data.targets import JudgeLabels, labels_of
+from nsgauge.data.targets import labels_of
 from nsgauge.errors import DataError
+from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.protocol import CELLS
 from nsgauge.records import ScoreStatus
 
@@ -43,84 +44,6 @@ class ReportInputs:
     command: str = ""
     provenance: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeColumns:
-    """One judge's labels, a row a triple.
-
-    Attributes:
-        judge: The judge's name.
-        labels: As `labels_of` gives them.
-        asked: Whether the judge has any verdict on the row.
-        unsafe: Majority label; False where unknown.
-        unsafe_known: Whether the judge gave one; a tie between votes is no answer.
-        not_grounded: Likewise.
-        not_grounded_known: Likewise.
-        states: Verdicts (votes) by state.
-    """
-
-    judge: str
-    labels: JudgeLabels
-    asked: Bool[np.ndarray, " rows"]
-    unsafe: Bool[np.ndarray, " rows"]
-    unsafe_known: Bool[np.ndarray, " rows"]
-    not_grounded: Bool[np.ndarray, " rows"]
-    not_grounded_known: Bool[np.ndarray, " rows"]
-    states: dict[str, int]
-
-    def known(self, axis: str) -> Bool[np.ndarray, " rows"]:
-        """Rows answered on `unsafe` or on `not_grounded`."""
-        return self.unsafe_known if axis == "unsafe" else self.not_grounded_known
-
-    def positive(self, axis: str) -> Bool[np.ndarray, " rows"]:
-        """Rows in the positive class of the axis; False where unknown."""
-        return self.unsafe if axis == "unsafe" else self.not_grounded
-
-    @property
-    def both_known(self) -> Bool[np.ndarray, " rows"]:
-        """Rows answered on both axes."""
-        return np.asarray(self.unsafe_known & self.not_grounded_known)
-
-    @property
-    def has_grounding(self) -> bool:
-        """Whether the judge answers the grounding question at all."""
-        return bool(self.not_grounded_known.any())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreColumns:
-    """The classifier's scores, a row a triple.
-
-    Attributes:
-        scored: Whether the row has probabilities.
-        cells: The four cell probabilities; zeros where not scored.
-        unsafe_verdict: Whether `unsafe` reached the bundle's threshold.
-        not_grounded_verdict: Likewise for `not_grounded`.
-        item_seen: Whether the bundle was fitted in any way on this item or image.
-        vllm_seen: Whether the bundle was trained on other answers of this VLLM.
-    """
-
-    scored: Bool[np.ndarray, " rows"]
-    cells: Float[np.ndarray, "rows cells"]
-    unsafe_verdict: Bool[np.ndarray, " rows"]
-    not_grounded_verdict: Bool[np.ndarray, " rows"]
-    item_seen: Bool[np.ndarray, " rows"]
-    vllm_seen: Bool[np.ndarray, " rows"]
-
-    def probability(self, axis: str) -> Float[np.ndarray, " rows"]:
-        """Probability of the positive class of `unsafe` or `not_grounded`."""
-        column = 1 if axis == "unsafe" else 2
-        return np.asarray(self.cells[:, column] + self.cells[:, 3])
-
-    def verdict(self, axis: str) -> Bool[np.ndarray, " rows"]:
-        """Whether the probability reached the bundle's threshold."""
-        return self.unsafe_verdict if axis == "unsafe" else self.not_grounded_verdict
-
-    @property
-    def fresh(self) -> Bool[np.ndarray, " rows"]:
-        """Scored rows whose item the classifier had not seen: the only ones that prove it."""
-        return np.asarray(self.scored & ~self.item_seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +142,8 @@ def _judge_columns(verdicts: pa.Table, *, judge: str, ids: pa.Array) -> JudgeCol
     labels = labels_of(mine, judge=judge)
     at = positions(pa.array(labels.triple_ids, pa.string()), within=ids, source="verdicts")
 
-    def spread(flags: np.ndarray) -> Bool[np.ndarray, " rows"]:
-        column = np.zeros(len(ids), dtype=bool)
+    def spread(flags: Shaped[np.ndarray, "asked *_"]) -> Shaped[np.ndarray, "rows *_"]:
+        column = np.zeros((len(ids), *flags.shape[1:]), dtype=flags.dtype)
         column[at] = flags
         return column
 
@@ -231,10 +154,22 @@ def _judge_columns(verdicts: pa.Table, *, judge: str, ids: pa.Array) -> JudgeCol
         asked=spread(np.ones(at.size, dtype=bool)),
         unsafe=spread(labels.unsafe == 1),
         unsafe_known=spread(labels.unsafe_known),
+        unsafe_votes=spread(labels.unsafe_votes),
         not_grounded=spread(labels.not_grounded == 1),
         not_grounded_known=spread(labels.not_grounded_known),
+        not_grounded_votes=spread(labels.not_grounded_votes),
+        inclusion=_inclusion(mine, ids=ids),
         states={str(count["values"]): int(count["counts"]) for count in counts},
     )
+
+
+def _inclusion(verdicts: pa.Table, *, ids: pa.Array) -> Float[np.ndarray, " rows"]:
+    """With what probability each row was drawn for the judge; NaN where no design says so."""
+    column = np.full(len(ids), np.nan)
+    at = positions(verdicts["triple_id"], within=ids, source="verdicts")
+    drawn = pc.fill_null(verdicts["inclusion_probability"], np.nan)
+    column[at] = drawn.to_numpy(zero_copy_only=False)
+    return column
 
 
 def _score_columns(scores: pa.Table, *, ids: pa.Array) -> ScoreColumns:

@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from nsgauge.eval.controls import AS_SCORED, ControlResult, Scope
 from nsgauge.eval.report import phrases
+from nsgauge.eval.report.audit import NsgAudit
 from nsgauge.eval.report.comparison import JudgePair, Slice
 from nsgauge.eval.report.contents import Report
 from nsgauge.eval.report.figures import inline_svg
 from nsgauge.eval.report.headline import Basis, HeadlineRow
-from nsgauge.eval.report.judging import NsgAudit
 from nsgauge.eval.report.page_words import page_words
 from nsgauge.eval.report.rate_words import worst_audited
 from nsgauge.protocol import RATE_TITLES, RATES

@@ -53,6 +53,7 @@ class PageWords:
     judges: tuple[str, ...]
     agreement: tuple[str, ...]
     pairs: str
+    repeats: str
     calibration: tuple[str, ...]
     reliability_figures: dict[str, str]
     pictures: tuple[str, ...]
@@ -83,6 +84,7 @@ def page_words(report: Report) -> PageWords:
         judges=tuple(rate_words.judge_sentences(report.judges, reference=reference)),
         agreement=tuple(trust_words.agreement_sentences(report.comparison, reference=reference)),
         pairs=trust_words.PAIRS,
+        repeats=trust_words.REPEATS,
         calibration=tuple(trust_words.calibration_sentence(axis) for axis in report.reliability),
         reliability_figures={
             axis.axis: trust_words.reliability_caption(axis) for axis in report.reliability
@@ -128,12 +130,14 @@ def _findings(report: Report) -> tuple[str, ...]:
     rates = report.headline and rate_words.rates_finding(report.headline.rows[-1].best)
     if report.headline is None:
         rates = rate_words.judge_finding(report.judges, reference=reference)
+    uneven = rate_words.uneven_finding(report.judges, reference=reference)
     worst = rate_words.worst_audited(report.audit) if report.audit else None
     agreement = None
     if reference is not None:
         agreement = trust_words.agreement_finding(report.comparison, reference=reference)
     pictures = tuple(trust_words.picture_sentences(report.controls))[:1] if report.controls else ()
-    found = (rates, rate_words.audit_finding(worst) if worst else None, agreement, *pictures)
+    audited = rate_words.audit_finding(worst) if worst else None
+    found = (rates, uneven, audited, agreement, *pictures)
     return tuple(sentence for sentence in found if sentence)
 
 

@@ -22,6 +22,12 @@ PAIRS = (
     "is the ceiling: a classifier can't be asked for more. Other pairs: tables/judge_pairs.csv."
 )
 
+REPEATS = (
+    "Triples on which a judge voted twice or more, on one axis. Flip rate: share of the pairs of "
+    "its votes on a triple that differ, in percent. Kappa and AC1: agreement between its votes "
+    "beyond chance. Grey: 95% interval."
+)
+
 
 def agreement_finding(comparison: Comparison, *, reference: str) -> str | None:
     """The classifier's agreement with the reference beside that of the next best judge."""
