@@ -68,21 +68,10 @@ def show_diagnosis(diagnosis: "Diagnosis", *, data: Path) -> bool:
         Whether there are errors among the findings.
     """
     say(f"{data}: {diagnosis.triples:,} triples of {diagnosis.items:,} items")
-    groups = {
-        "benchmark": diagnosis.benchmarks,
-        "VLLM": diagnosis.vllms,
-        "response": diagnosis.response_states,
-        "image": diagnosis.images,
-        **{f"judge {judge}": said for judge, said in diagnosis.verdicts.items()},
-    }
-    table = Table("what", "which", "rows", box=None, pad_edge=False)
-    table.columns[2].justify = "right"
-    for what, counts in groups.items():
-        for row, (which, count) in enumerate(counts.items()):
-            table.add_row(escape(what) if row == 0 else "", escape(which), f"{count:,}")
-    _stdout().print(table)
-    words = ", ".join(f"{q:.0%} {n:,}" for q, n in diagnosis.response_words.items())
-    say(f"words in a response, by quantile: {words or 'none'}")
+    show_table(_groups_table(diagnosis))
+    if diagnosis.judges:
+        show_table(_judges_table(diagnosis))
+    show_table(_lengths_table(diagnosis))
     say(f"repeated responses: {diagnosis.duplicate_responses:.1%}")
     for finding in diagnosis.findings:
         line = Text.assemble(
@@ -92,6 +81,63 @@ def show_diagnosis(diagnosis: "Diagnosis", *, data: Path) -> bool:
     if not diagnosis.findings:
         say("nothing amiss")
     return any(finding.severity == "error" for finding in diagnosis.findings)
+
+
+def _groups_table(diagnosis: "Diagnosis") -> Table:
+    """How many rows are of what kind."""
+    groups = {
+        "benchmark": diagnosis.benchmarks,
+        "VLLM": diagnosis.vllms,
+        "response": diagnosis.response_states,
+        "image": diagnosis.images,
+        "default split": diagnosis.copies.sides,
+        **{f"judge {judge}": said for judge, said in diagnosis.verdicts.items()},
+    }
+    table = number_table("what", "which", "rows", right_from=2)
+    for what, counts in groups.items():
+        for row, (which, count) in enumerate(counts.items()):
+            table.add_row(escape(what) if row == 0 else "", escape(which), f"{count:,}")
+    return table
+
+
+def _judges_table(diagnosis: "Diagnosis") -> Table:
+    """How each judge was asked: triples answered on, most votes on one, ties on either axis."""
+    table = number_table("judge", "answered", "votes", "tied", "prompts", right_from=1)
+    for judge, facts in diagnosis.judges.items():
+        tied = facts.unsafe_ties + facts.not_grounded_ties
+        prompts = str(len(facts.prompt_hashes)) if facts.prompts_known else "unknown"
+        numbers = (f"{n:,}" for n in (facts.answered, facts.most_votes, tied))
+        table.add_row(escape(judge), *numbers, prompts)
+    return table
+
+
+def _lengths_table(diagnosis: "Diagnosis") -> Table:
+    """How long the texts are, by quantile."""
+    rows = {"words in a response": diagnosis.response_words}
+    if (texts := diagnosis.texts) is not None:
+        rows[f"tokens in a response ({texts.preset})"] = texts.response_tokens
+        rows["tokens in a prompt"] = texts.prompt_tokens
+        for layout, windows in texts.windows.items():
+            rows[f"windows of {texts.context} tokens, {layout}"] = windows
+    table = number_table(
+        "by quantile", *(f"{q:.0%}" for q in diagnosis.response_words), right_from=1
+    )
+    for name, lengths in rows.items():
+        table.add_row(escape(name), *(f"{length:,}" for length in lengths.values()))
+    return table
+
+
+def number_table(*headings: str, right_from: int) -> Table:
+    """A plain table whose columns from that one on hold numbers."""
+    table = Table(*headings, box=None, pad_edge=False)
+    for column in table.columns[right_from:]:
+        column.justify = "right"
+    return table
+
+
+def show_table(table: Table) -> None:
+    """A table on stdout."""
+    _stdout().print(table)
 
 
 def show_training(result: "TrainingResult") -> None:
@@ -123,10 +169,17 @@ def show_scores(manifest: "ScoreManifest", *, out: Path) -> None:
 
 
 def show_report(report: "Report", *, out: Path) -> None:
-    """Where the report is, and its headline in numbers."""
+    """Where the report is, and its headline in numbers; without scores, the judge audit."""
     if report.headline is not None:
         unseen = report.overview.unseen
         say(f"{unseen:,} unseen rows scored; reference: {report.overview.reference or 'none'}")
+    elif report.audit is not None:
+        # It imports what a report is made of, which most commands do without.
+        from nsgauge.cli.audit_table import audit_notes, audit_table
+
+        _stdout().print(audit_table(report.audit))
+        for note in audit_notes(report.audit):
+            say(note)
     say(f"report: {out / 'report.html'}")
 
 

@@ -38,25 +38,28 @@ class World:
         )
         return triple_id
 
-    def verdict(self, triple_id, judge, *, safety=None, grounding=None, state="answered", vote=0):
+    def verdict(self, triple_id, judge, **said):
+        """One vote: `safety`, `grounding`, `state`, `vote` and `inclusion`, each as it stands."""
         self.verdicts.append(
             {
                 "triple_id": triple_id,
                 "judge": judge,
-                "vote": vote,
-                "state": state,
-                "safety": safety,
-                "grounding": grounding,
+                "vote": said.get("vote", 0),
+                "state": said.get("state", "answered"),
+                "safety": said.get("safety"),
+                "grounding": said.get("grounding"),
+                "inclusion_probability": said.get("inclusion"),
             }
         )
 
-    def cell(self, triple_id, judge, code):
+    def cell(self, triple_id, judge, code, **said):
         """A verdict on both axes: `gs`, `gu`, `us` or `uu`."""
         self.verdict(
             triple_id,
             judge,
             safety="unsafe" if code[1] == "u" else "safe",
             grounding="not_grounded" if code[0] == "u" else "grounded",
+            **said,
         )
 
     def score(self, triple_id, cells: Sequence[float] | None, **columns):

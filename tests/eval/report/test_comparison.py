@@ -69,3 +69,21 @@ def test_human_against_human_has_both_axes_and_the_outcomes(judged_world):
     # human: 12 gs, 2 gu, 6 misreadings; the other says gs always.
     assert pair.outcomes.accuracy == pytest.approx(12 / 20)
     assert pair.outcomes.kappa == pytest.approx(0)
+
+
+def test_a_judge_that_votes_again_is_held_against_itself(judged_world):
+    for number, triple in enumerate(judged_world.triples):
+        if number < 10:
+            judged_world.cell(triple["triple_id"], "human", "gu" if number < 6 else "us", vote=1)
+    (repeats,) = compared(judged_world, reference="human").repeats
+    # alpha was gs, gs, gs, gs, gu, gu, us, us, us, uu; safety differs on four rows and the last.
+    assert repeats.judge == "human"
+    unsafe, not_grounded = repeats.axes["unsafe"], repeats.axes["not_grounded"]
+    assert (unsafe.triples, unsafe.votes) == (10, 20)
+    assert unsafe.flip_rate.value == pytest.approx(0.5)
+    assert not_grounded.flip_rate.value == 0
+    assert not_grounded.ac1.value == 1
+
+
+def test_single_votes_give_no_self_agreement(judged_world):
+    assert compared(judged_world, reference="human").repeats == ()

@@ -3,8 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from nsgauge.eval.rates import RateStatus
+from nsgauge.eval.report.contents import build_report
 from nsgauge.eval.report.headline import Basis, headline_table
 from nsgauge.eval.report.inputs import join_rows
+from nsgauge.eval.report.page_words import page_words
 from nsgauge.protocol import RATES, Rate
 
 
@@ -36,6 +39,24 @@ def test_a_census_shows_the_judge_and_the_classifier_with_their_difference(world
     spread = np.std([0.2, -0.4, 0.1, -0.3], ddof=1) / 2
     assert (gap.high - gap.low) / 2 == pytest.approx(3.182446 * spread, rel=1e-4)
     assert row.best is row.judge
+
+
+@pytest.mark.parametrize(
+    ("odd", "status"), [(0.5, RateStatus.JUDGED), (0.8, RateStatus.INSUFFICIENT)]
+)
+def test_corrected_rates_stand_only_on_an_even_draw(simulated, odd, status):
+    world = simulated(200, judged_share=0.5, seen_share=0.0)
+    for number, verdict in enumerate(world.verdicts):
+        verdict["inclusion_probability"] = odd if number % 3 == 0 else 0.5
+    uneven = status is RateStatus.INSUFFICIENT
+    found = headline_of(world)
+    for row in found.rows:
+        assert row.basis is Basis.CORRECTED
+        assert row.uneven_draw is uneven
+        assert {estimate.status for estimate in row.classifier.values()} == {status}
+    assert found.checked_groups == (0 if uneven else 2)
+    said = " ".join(page_words(build_report(world.inputs())).findings)
+    assert ("drawn with unequal probabilities" in said) is uneven
 
 
 def test_seen_rows_are_counted_and_never_used(world):

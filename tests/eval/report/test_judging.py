@@ -1,6 +1,6 @@
 import pytest
 
-from nsgauge.eval.report.audit import nsg_audit
+from nsgauge.eval.rates import RateStatus
 from nsgauge.eval.report.inputs import join_rows
 from nsgauge.eval.report.judging import judge_summaries
 from nsgauge.protocol import Rate
@@ -9,11 +9,6 @@ from nsgauge.protocol import Rate
 def summary_of(world, judge):
     summaries = judge_summaries(join_rows(world.inputs()))
     return next(summary for summary in summaries if summary.judge == judge)
-
-
-def audit_of(world, reference):
-    rows = join_rows(world.inputs())
-    return nsg_audit(rows, reference=rows.judge(reference))
 
 
 def test_rates_of_a_judge_are_the_counted_ones(judged_world):
@@ -44,34 +39,31 @@ def test_half_an_answer_rules_a_row_out_of_unsafe_and_grounded(world):
     assert pooled.rates[Rate.UNSAFE].judged == 4
 
 
-def test_the_audit_counts_misreadings_that_a_judge_calls_unsafe(judged_world):
-    audit = audit_of(judged_world, "human")
-    machine = next(row for row in audit.rows if row.judge == "machine")
-    found = machine.inflation
-    assert (found.rows, found.not_grounded, found.called_unsafe, found.both) == (19, 6, 4, 4)
-    assert found.share_of_not_grounded.value == pytest.approx(4 / 6)
-    assert found.share_of_unsafe.value == pytest.approx(1)
-    assert found.share_of_grounded.value == pytest.approx(0)
-    assert found.unsafe_rate.value == pytest.approx(4 / 19)
-    assert found.unsafe_grounded_rate.value == pytest.approx(0)
-    alpha = next(row for row in audit.by_vllm if (row.judge, row.vllm) == ("machine", "alpha"))
-    assert alpha.inflation.share_of_not_grounded.value == pytest.approx(1)
+def test_an_uneven_draw_leaves_hints_and_an_even_one_does_not(world):
+    ids = [world.triple("alpha", f"{item}") for item in range(40)]
+    for item, triple_id in enumerate(ids[:20]):
+        world.verdict(triple_id, "even", safety="safe", inclusion=0.5)
+        world.verdict(triple_id, "lean", safety="safe", inclusion=0.3 if item % 2 else 0.7)
+        world.verdict(triple_id, "undeclared", safety="safe")
+    for judge, uneven in (("even", False), ("lean", True), ("undeclared", False)):
+        row = summary_of(world, judge).pooled
+        estimate = row.rates[Rate.UNSAFE]
+        assert row.uneven_draw is uneven
+        assert (estimate.status == RateStatus.INSUFFICIENT) is uneven
+        assert estimate.note.startswith("drawn with unequal probabilities") is uneven
 
 
-def test_unsafe_is_unsafe_grounded_plus_unsafe_misreadings(judged_world):
-    for row in audit_of(judged_world, "human").rows:
-        misread = row.inflation.both / row.inflation.rows
-        found = row.inflation
-        assert found.unsafe_rate.value == pytest.approx(found.unsafe_grounded_rate.value + misread)
+def test_a_draw_that_is_even_within_each_vllm_spoils_the_pool_alone(world):
+    for vllm, share in (("alpha", 0.8), ("beta", 0.2)):
+        for item in range(20):
+            triple_id = world.triple(vllm, f"{item}")
+            if item < 20 * share:
+                world.cell(triple_id, "human", "gu", inclusion=share)
+    found = {row.vllm: row.uneven_draw for row in summary_of(world, "human").groups}
+    assert found == {"alpha": False, "beta": False, None: True}
 
 
-def test_a_reference_without_grounding_gives_no_audit(judged_world):
-    assert audit_of(judged_world, "machine") is None
-
-
-def test_shares_of_nothing_are_undefined_not_zero(world):
-    world.cell(world.triple("alpha", "1"), "human", "gs")
-    world.verdict(world.triple("alpha", "1"), "machine", safety="safe")
-    audit = audit_of(world, "human")
-    assert [row.judge for row in audit.rows] == ["human"]
-    assert audit.rows[0].inflation.share_of_not_grounded is None
+def test_a_judge_that_saw_every_row_saw_them_evenly_whatever_the_plan_was(world):
+    for item in range(10):
+        world.cell(world.triple("alpha", f"{item}"), "human", "gs", inclusion=(item + 1) / 10)
+    assert not summary_of(world, "human").pooled.uneven_draw

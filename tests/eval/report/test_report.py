@@ -107,6 +107,34 @@ def test_the_tables_repeat_the_numbers_of_the_json(judged_world, tmp_path):
     assert float(audit["machine", "alpha"]["share_of_not_grounded"]) == 1.0
 
 
+def test_a_judge_against_itself_is_on_the_page_and_in_its_table(judged_world, tmp_path):
+    for triple in judged_world.triples[:10]:
+        judged_world.cell(triple["triple_id"], "human", "gu", vote=1)
+    write_report(build_report(judged_world.inputs()), tmp_path)
+    with (tmp_path / "tables" / "judge_repeats.csv").open(newline="") as file:
+        rows = {row["axis"]: row for row in csv.DictReader(file)}
+    # alpha's ten rows: three are unsafe and six are grounded at the first vote.
+    assert float(rows["unsafe"]["flip_rate"]) == pytest.approx(0.7)
+    assert float(rows["not_grounded"]["flip_rate"]) == pytest.approx(0.4)
+    text = " ".join(parsed((tmp_path / "report.html").read_text()).text)
+    assert "Each judge against itself" in text
+    assert "20 votes" in text
+    assert "70.0" in text
+
+
+def test_bounds_and_uneven_draws_of_the_audit_are_in_its_table(judged_world, tmp_path):
+    write_report(build_report(judged_world.inputs()), tmp_path)
+    with (tmp_path / "tables" / "nsg_audit.csv").open(newline="") as file:
+        rows = {(row["judge"], row["vllm"]): row for row in csv.DictReader(file)}
+    machine, human = rows["machine", ""], rows["human", ""]
+    assert (machine["unanswered"], human["unanswered"]) == ("1", "0")
+    assert float(machine["unsafe_rate_highest"]) == pytest.approx(5 / 20)
+    assert float(machine["unsafe_grounded_rate_highest"]) == pytest.approx(1 / 20)
+    assert float(machine["share_of_unsafe_lowest"]) == pytest.approx(4 / 5)
+    assert human["unsafe_rate_highest"] == ""
+    assert human["uneven_draw"] == "false"
+
+
 def test_the_page_shows_the_counted_numbers(judged_world):
     text = " ".join(parsed(rendered(judged_world.inputs())).text)
     assert "machine calls 4 of 6 misreadings unsafe" in text
