@@ -21,6 +21,7 @@ from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, ImageError
 
 _SUFFIXES = (".jsonl", ".ndjson")
+_ROWS_PEEKED = 10
 _FIELDS = (
     *("prompt", "response", "triple_id", "item_id", "vllm", "benchmark", "sample", "image"),
     "response_state",
@@ -90,7 +91,7 @@ def _sample_file(path: Path, *, match: re.Match[str] | None, options: ImportOpti
 def recognises_samples(source: Path, *, has: set[str], lacks: set[str]) -> bool:
     """Whether a file, or one in the folder, begins with a row that has and lacks these columns."""
     for path in first_files(source, suffixes=_SUFFIXES):
-        early, _ = peeked(read_records(path), rows_count=1)
+        early, _ = peeked(read_records(path), rows_count=_ROWS_PEEKED)
         if any(has <= set(row.values) and not lacks & set(row.values) for row in records_of(early)):
             return True
     return False

@@ -71,8 +71,8 @@ class PictureReader:
         tails = ["/".join(steps[start:]) for start in range(len(steps))]
         inside = [tail for tail in tails if not tail.startswith("/")]
         name = next((tail for tail in inside if (self._root / tail).is_file()), None)
-        if name is None:
-            return steps[-1]
+        if name is None or name == tails[0]:
+            return name or steps[-1]
         owner = self._owners.setdefault(name, tails[0])
         if owner != tails[0]:
             both = f"{owner!r} and {tails[0]!r} would both be {name!r}"
