@@ -7,10 +7,15 @@ from pathlib import Path
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Importer, ImportOptions
+from nsgauge.data.importers.deepsafe import import_deepsafe, recognises_deepsafe
+from nsgauge.data.importers.inspect_ai import import_inspect_ai, recognises_inspect_ai
+from nsgauge.data.importers.lm_eval import import_lm_eval, recognises_lm_eval
+from nsgauge.data.importers.lmms_eval import import_lmms_eval, recognises_lmms_eval
 from nsgauge.data.importers.msts import import_msts, recognises_msts
 from nsgauge.data.importers.reasoning import stripped
 from nsgauge.data.importers.siuo import import_siuo, recognises_siuo
 from nsgauge.data.importers.table import import_table, recognises_table
+from nsgauge.data.importers.vlmevalkit import import_vlmevalkit, recognises_vlmevalkit
 from nsgauge.data.importers.vlsbench import import_vlsbench, recognises_vlsbench
 from nsgauge.data.tables import DataSummary, SourceNote, write_data
 from nsgauge.errors import DataError, SettingsError
@@ -36,12 +41,25 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
+    "deepsafe": Format(
+        import_deepsafe, recognises_deepsafe, "DeepSafe (uni_eval) run of VLSBench or SIUO"
+    ),
+    "inspect": Format(
+        import_inspect_ai, recognises_inspect_ai, "inspect_ai logs: .json or .eval, or a folder"
+    ),
+    "lm-eval": Format(import_lm_eval, recognises_lm_eval, "lm-eval samples: a file or a folder"),
+    "lmms-eval": Format(
+        import_lmms_eval, recognises_lmms_eval, "lmms-eval samples: a file or a folder"
+    ),
     "msts": Format(import_msts, recognises_msts, "MSTS repository: responses, labels, verdicts"),
     "siuo": Format(
         import_siuo, recognises_siuo, "SIUO responses and verdicts: a file, or a folder of items"
     ),
     "table": Format(
         import_table, recognises_table, "CSV, TSV, JSONL, JSON or Parquet, any columns"
+    ),
+    "vlmevalkit": Format(
+        import_vlmevalkit, recognises_vlmevalkit, "VLMEvalKit results: xlsx, tsv, json, or a folder"
     ),
     "vlsbench": Format(
         import_vlsbench, recognises_vlsbench, "VLSBench run, judged or not; --dataset its data.json"

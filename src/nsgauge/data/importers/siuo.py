@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from nsgauge.data.folders import file_digest
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
 from nsgauge.data.importers.readers import (
@@ -29,6 +28,7 @@ from nsgauge.data.importers.siuo_rows import (
     safety_columns,
     siuo_mapping,
 )
+from nsgauge.data.importers.sources import digests, with_columns
 from nsgauge.data.importers.vlsbench_rows import listed, mentions, picture_tail
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, SettingsError
@@ -41,7 +41,7 @@ _ITEM = re.compile(r"output_\d+-.+", re.IGNORECASE)
 _MODES = ("safe", "effective")
 _ITEM_KEYS = ("responses", "safety_warning", "correct_option")
 _LISTS = ("safety_evaluation", "safety_score", "effectiveness_evaluation", "effectiveness_score")
-_OWN = {*_LISTS, *COLUMNS, "responses", "question_id"}
+_OWN = {*_LISTS, "responses", "question_id", "question", "image"}
 
 
 def import_siuo(source: Path, *, options: ImportOptions, images: ImageStore) -> Imported:
@@ -75,7 +75,7 @@ def import_siuo(source: Path, *, options: ImportOptions, images: ImageStore) -> 
             rows=chain(items.rejects, records),
             mapping=siuo_mapping(options, present=columns),
             image_root=options.image_root or root,
-            files={path.relative_to(root).as_posix(): file_digest(path) for path in rows},
+            files=digests(rows, source=source),
             benchmark=options.benchmark or BENCHMARK,
             pictures_may_miss=True,
             notes=_notes(items, options=options),
@@ -171,8 +171,8 @@ def _records(item: SiuoItem, *, judge: str) -> Iterator[Record]:
     """One record a response."""
     values = item.values
     picture = values.get("image")
+    rest = {name: value for name, value in values.items() if name not in _OWN}
     shared = {
-        **{name: value for name, value in values.items() if name not in _OWN},
         "question": values.get("question"),
         "image": picture_tail(picture) if isinstance(picture, str) else picture,
         # Once more for the extras: a picture that isn't here leaves the triple without one.
@@ -185,7 +185,8 @@ def _records(item: SiuoItem, *, judge: str) -> Iterator[Record]:
         verdict = _verdict(said, response=response, judge=judge)
         triple_id = f"{item.question_id}/{item.vllm}#{sample}"
         own = {"triple_id": triple_id, "sample": sample, "response": response, **verdict}
-        yield Record(f"{item.where} response {sample}", {**shared, **own})
+        columns = with_columns(rest, {**shared, **own}, reserved=COLUMNS)
+        yield Record(f"{item.where} response {sample}", columns)
 
 
 def _verdict(said: dict[str, Any], *, response: Any, judge: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from nsgauge.data.folders import file_digest
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
 from nsgauge.data.importers.fields import UnusableRowError
-from nsgauge.data.importers.readers import Record, Rows, records_of
+from nsgauge.data.importers.readers import Record, Rows, peeked, records_of
 from nsgauge.data.importers.rows import RowSource, import_rows
+from nsgauge.data.importers.sources import digests, with_columns
 from nsgauge.data.importers.vlsbench_dataset import VlsbenchDataset
 from nsgauge.data.importers.vlsbench_rows import (
     BENCHMARK,
@@ -39,7 +40,7 @@ _QUESTION = ("question", "instruction")
 _PICTURE = ("image_path", "image")
 _RESPONSE = ("pred_answer", "response")
 _LABEL = ("safe_label", "label_str", "explanation")
-_KNOWN = {*_QUESTION, *_PICTURE, *_RESPONSE, *_LABEL, "id", *COLUMNS}
+_KNOWN = {*_QUESTION, *_PICTURE, *_RESPONSE, *_LABEL, "id"}
 
 
 def import_vlsbench(source: Path, *, options: ImportOptions, images: ImageStore) -> Imported:
@@ -61,23 +62,23 @@ def import_vlsbench(source: Path, *, options: ImportOptions, images: ImageStore)
         DataError: not of this format, no name for the VLLM, or an unknown label.
     """
     paths = _paths(source)
+    logs = {path: _logs(path) for path in paths}
     vllms = _vllms(paths, given=options.vllm)
     dataset = None if options.dataset is None else VlsbenchDataset(options.dataset)
     runs = [
-        _Run(path, vllm=vllm, judge=options.judge or UNNAMED_JUDGE, dataset=dataset)
+        _Run(logs[path], vllm=vllm, judge=options.judge or UNNAMED_JUDGE, dataset=dataset)
         for path, vllm in vllms.items()
     ]
+    files = digests(paths, source=source)
+    if options.dataset is not None:
+        files[f"dataset/{options.dataset.name}"] = file_digest(options.dataset)
     beside = options.dataset or paths[0]
     return import_rows(
         RowSource(
             rows=chain.from_iterable(run.rows() for run in runs),
             mapping=vlsbench_mapping(options, present=chain(*(run.columns for run in runs))),
             image_root=options.image_root or beside.parent,
-            files={
-                path.name: file_digest(path)
-                for path in (*paths, options.dataset)
-                if path is not None
-            },
+            files=files,
             benchmark=options.benchmark or BENCHMARK,
             pictures_may_miss=True,
             notes=_notes(runs, options=options),
@@ -92,7 +93,7 @@ def recognises_vlsbench(source: Path) -> bool:
         path = _paths(source)[0]
         if not mentions(path, *_RESPONSE, "instruction_id"):
             return False
-        rows = [row.values for row in records_of(rows_in(path, key=_LOGS))]
+        rows = [row.values for row in records_of(peeked(rows_in(path, key=_LOGS))[0])]
     except DataError:
         return False
     is_run = any("pred_answer" in row and _first(row, _QUESTION) is not None for row in rows)
@@ -109,6 +110,18 @@ def _paths(source: Path) -> list[Path]:
     if not paths:
         raise DataError(f"{source}: no file named VLLM{_ENDING}.json; name the file itself")
     return paths
+
+
+def _logs(path: Path) -> list[Record | Reject]:
+    """The rows of one file, which should be responses."""
+    rows = list(rows_in(path, key=_LOGS))
+    values = [row.values for row in records_of(rows)]
+    if values and not any(name in row for row in values for name in _RESPONSE):
+        raise DataError(
+            f"{path}: no responses (columns: {', '.join(values[0])}); the data set alone holds "
+            "none: give it as --dataset of a file that does"
+        )
+    return rows
 
 
 def _vllms(paths: list[Path], *, given: str) -> dict[Path, str]:
@@ -130,18 +143,18 @@ class _Run:
     """One file: what one VLLM answered, and how it was judged."""
 
     def __init__(
-        self, path: Path, *, vllm: str, judge: str, dataset: VlsbenchDataset | None
+        self,
+        logs: list[Record | Reject],
+        *,
+        vllm: str,
+        judge: str,
+        dataset: VlsbenchDataset | None,
     ) -> None:
-        self._rows = list(rows_in(path, key=_LOGS))
+        self._rows = logs
         self._vllm = vllm
         self._judge = judge
         self._dataset = dataset
-        values = [row.values for row in records_of(self._rows)]
-        if values and not any(name in row for row in values for name in _RESPONSE):
-            raise DataError(
-                f"{path}: no responses (columns: {', '.join(values[0])}); the data set alone "
-                "holds none: give it as --dataset of a file that does"
-            )
+        values = [row.values for row in records_of(logs)]
         self.columns = [name for row in values for name in row if name not in _KNOWN]
         self.judged = any("safe_label" in row for row in values)
 
@@ -168,8 +181,8 @@ class _Run:
         question = required_text(_first(values, _QUESTION), column="question")
         given = _first(values, _PICTURE)
         picture = None if given is None else picture_tail(required_text(given, column="image_path"))
-        columns = {
-            **{name: value for name, value in values.items() if name not in _KNOWN},
+        rest = {name: value for name, value in values.items() if name not in _KNOWN}
+        own = {
             "question": question,
             "pred_answer": _first(values, _RESPONSE),
             "image": picture,
@@ -178,6 +191,7 @@ class _Run:
             # Called `id` there, but a place in the run and no id of anything.
             "position": values.get("id"),
         }
+        columns = with_columns(rest, own, reserved=COLUMNS)
         if self._dataset is not None:
             return {**columns, **self._dataset.columns(question, picture=picture or "")}
         return {**columns, "item_id": content_item_id(question, picture=picture)}
