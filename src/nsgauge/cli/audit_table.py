@@ -32,8 +32,8 @@ def audit_notes(audit: NsgAudit) -> list[str]:
     ]
     if any(row.bounds for row in audit.rows):
         notes.append(
-            "open: asked about, without an answer; in brackets: the lowest and highest share that "
-            "answers to these could make"
+            "open: asked about, without an answer or with votes that tie; in brackets: the lowest "
+            "and highest share that answers to these could make"
         )
     uneven = [row.judge for row in audit.rows if row.uneven_draw]
     if uneven:

@@ -17,7 +17,8 @@ class AuditBounds:
     """Lowest and highest share that any reading of the judge's missing answers would allow.
 
     Attributes:
-        unanswered: Rows with the reference's grounding that the judge was asked about in vain.
+        unanswered: Rows with the reference's grounding that the judge was asked about and gave no
+            answer on, or votes that tie.
         unsafe_rate: As in `NsgInflation`, as all that follow.
         unsafe_grounded_rate: Missing answers on misreadings don't widen it.
         share_of_not_grounded: None without misreadings.
