@@ -277,6 +277,7 @@ def test_odd_ids_and_texts_stay_as_they_are(run_import, write, tmp_path, round_t
     assert [t.item_id for t in outcome.triples] == ["007", "007", "007", "NA"]
     assert [t.response for t in outcome.triples[:3]] == ["<think>Hm.</think>No.", "NA", "\ufffd"]
     assert all(t.image for t in outcome.triples)
+    assert extras(outcome.triples[3])["image_path"] == "a.png"
     assert outcome.summary.rejects == {"image_unsafe_path": 1}
     assert states(outcome) == [("unparsable", None)]
     round_trips(outcome)

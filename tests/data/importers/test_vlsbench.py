@@ -196,6 +196,7 @@ def test_other_names_of_the_columns_are_known(run_import, write):
     triple = run_import("vlsbench", write([row])).triples[0]
     assert (triple.prompt, triple.response) == ("q", "r")
     assert triple.item_id.startswith("imgs/1.png:")
+    assert extras(triple) == {"image_path": "imgs/1.png"}
 
 
 def test_a_folder_of_runs_is_read_in_the_order_of_names(run_import, write, tmp_path):

@@ -170,11 +170,12 @@ def _mode(path: Path) -> str:
 def _records(item: SiuoItem, *, judge: str) -> Iterator[Record]:
     """One record a response."""
     values = item.values
-    picture = values.get("image")
+    given = values.get("image")
+    picture = picture_tail(given) if isinstance(given, str) else given
     rest = {name: value for name, value in values.items() if name not in _OWN}
     shared = {
         "question": values.get("question"),
-        "image": picture_tail(picture) if isinstance(picture, str) else picture,
+        "image": picture,
         # Once more for the extras: a picture that isn't here leaves the triple without one.
         "image_path": picture,
         "item_id": item.question_id,

@@ -191,7 +191,8 @@ class _Run:
             # Called `id` there, but a place in the run and no id of anything.
             "position": values.get("id"),
         }
-        columns = with_columns(rest, own, reserved=COLUMNS)
+        told = {name: value for name, value in own.items() if value is not None}
+        columns = with_columns(rest, told, reserved=COLUMNS)
         if self._dataset is not None:
             return {**columns, **self._dataset.columns(question, picture=picture or "")}
         return {**columns, "item_id": content_item_id(question, picture=picture)}
