@@ -290,7 +290,7 @@ OPTIONS = st.one_of(
 PROBABILITY = st.none() | st.floats(0, 1, width=32)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(
     options=OPTIONS,
     unsafe=st.lists(PROBABILITY, min_size=1, max_size=14),

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from nsgauge.data.plan_file import PLAN_SCHEMA, Design, PlanNote
 from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts
-from nsgauge.data.targets import judge_counts
+from nsgauge.data.votes import judge_counts
 from nsgauge.errors import SettingsError
 from nsgauge.eval.inclusion import (
     allocation,
