@@ -8,8 +8,6 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from nsgauge.data.importers import archive
-from nsgauge.data.importers.archive import opened_archive, read_member
 from nsgauge.errors import DataError
 from nsgauge.protocol import Grounding, Safety
 from nsgauge.records import ResponseState, VerdictState
@@ -217,15 +215,19 @@ def test_any_text_may_be_an_attachment(run_import, tmp_path):
     asked = user(text("attachment://p"), image("tc://i"))
     one = sample(1, input="attachment://p", attachments={**attachments, "i": uri(png("blue"))})
     one["messages"] = [asked, {"role": "assistant", "content": "attachment://r"}]
-    one["output"]["completion"] = "attachment://r"
+    # Older logs have no completion; there the message holds the answer.
+    thought = {"type": "reasoning", "reasoning": "Hm."}
+    answer = {"role": "assistant", "content": [thought, text("attachment://r")]}
+    one["output"] = {"choices": [{"message": answer}]}
     one["scores"]["grade"]["explanation"] = "attachment://e"
     one["metadata"] = {"deep": ["attachment://p", "attachment://unknown"]}
     outcome = run_import("inspect", write_json(tmp_path / "a.json", log([one])), **GRADED)
     (triple,), (verdict,) = outcome.triples, outcome.verdicts
     assert (triple.prompt, triple.response, verdict.reason) == tuple(attachments.values())
     assert (outcome.out / triple.image).read_bytes() == png("blue")
-    deep = json.loads(triple.extras)["metadata"]["deep"]
-    assert deep == ["A long question?", "attachment://unknown"]
+    extras = json.loads(triple.extras)
+    assert extras["metadata"]["deep"] == ["A long question?", "attachment://unknown"]
+    assert extras["reasoning"] == "Hm."
 
 
 def test_pictures_may_be_removed_elsewhere_or_several(run_import, tmp_path):
@@ -257,26 +259,6 @@ def test_pictures_may_be_removed_elsewhere_or_several(run_import, tmp_path):
     ]
 
 
-def test_a_conversation_is_joined_up_to_the_last_question(run_import, tmp_path):
-    answer = [{"type": "reasoning", "reasoning": "Hm."}, text("A boat.")]
-    one = sample(1)
-    one["messages"] = [
-        {"role": "system", "content": "Be brief."},
-        user(text("What is it?"), image("attachment://aa")),
-        {"role": "assistant", "content": "A kite."},
-        user(text("Look"), text("again.")),
-        {"role": "assistant", "content": answer},
-    ]
-    one["output"] = {"choices": [{"message": {"role": "assistant", "content": answer}}]}
-    outcome = run_import("auto", write_json(tmp_path / "run.json", log([one])))
-    (triple,) = outcome.triples
-    assert triple.prompt == "User: What is it?\n\nAssistant: A kite.\n\nUser: Look\nagain."
-    assert triple.response == "A boat."
-    assert triple.image is not None
-    extras = json.loads(triple.extras)
-    assert (extras["system"], extras["reasoning"]) == ("Be brief.", "Hm.")
-
-
 def test_a_folder_of_logs_holds_several_vllms(run_import, round_trips, tmp_path):
     write_eval(tmp_path / "logs" / "1.eval", log([sample(1)], model="north"))
     write_json(tmp_path / "logs" / "deep" / "2.json", log([sample(1)], model="south"))
@@ -289,7 +271,10 @@ def test_a_folder_of_logs_holds_several_vllms(run_import, round_trips, tmp_path)
     (tmp_path / "logs" / "broken.eval").write_bytes(b"PK")
     outcome = run_import("auto", tmp_path / "logs")
     assert [t.vllm for t in outcome.triples] == ["north", "west", "south"]
-    assert outcome.summary.notes == ["1 logs are of unfinished runs: 3.eval (started)"]
+    assert outcome.summary.notes == [
+        "1 files are no logs and left out: broken.eval",
+        "1 logs are of unfinished runs: 3.eval (started)",
+    ]
     round_trips(outcome)
     write_json(tmp_path / "logs" / "again.json", log([sample(1)], model="north"))
     with pytest.raises(DataError, match=r"1\.eval and again\.json both hold kites/1/north"):
@@ -335,16 +320,9 @@ def test_a_damaged_member_is_a_reject_of_its_own(method, run_import, tmp_path):
     assert len(outcome.triples) == 2
 
 
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({"version": 2, "status": "success", "eval": {"task": "t"}}, "no eval.task and eval.model"),
-        ([1], "no eval.task and eval.model"),
-        ({"samples": [], "samples ": []}, "no eval.task"),
-    ],
-)
-def test_a_document_that_is_no_log_is_an_error(document, message, run_import, tmp_path):
-    with pytest.raises(DataError, match=message):
+@pytest.mark.parametrize("document", [{"version": 2, "eval": {"task": "t"}}, [1]])
+def test_a_document_that_is_no_log_is_an_error(document, run_import, tmp_path):
+    with pytest.raises(DataError, match=r"no eval\.task and eval\.model"):
         run_import("inspect", write_json(tmp_path / "run.json", document))
 
 
@@ -371,32 +349,3 @@ def test_zstd_without_its_package_says_what_to_do(run_import, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "zipfile_zstd", None)
     with pytest.raises(DataError, match=r"install nsgauge\[inspect\], or convert it to json"):
         run_import("auto", path)
-
-
-@pytest.mark.parametrize("limit", ["MEMBER_BYTES_LIMIT", "TOTAL_BYTES_LIMIT"])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_zip_bomb_is_refused_before_it_is_unpacked(limit, method, tmp_path, monkeypatch):
-    path = tmp_path / "bomb.eval"
-    if method == ZSTD:
-        importlib.import_module("zipfile_zstd")
-    with zipfile.ZipFile(path, "w", compression=method) as file:
-        file.writestr("header.json", b"0" * 2_000_000)
-    assert path.stat().st_size < 20_000
-    monkeypatch.setattr(archive, limit, 1_000_000)
-    with pytest.raises(DataError, match=r"unpacks to 2000000 bytes.*1000000"), opened_archive(path):
-        pass
-
-
-def test_a_member_that_lies_about_its_size_gives_no_more_than_it_said(tmp_path):
-    path = tmp_path / "liar.eval"
-    with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED) as file:
-        file.writestr("header.json", b"0" * 2_000_000)
-    content = path.read_bytes().replace((2_000_000).to_bytes(4, "little"), b"\x10\0\0\0")
-    path.write_bytes(content)
-    with (
-        opened_archive(path) as opened,
-        pytest.raises(DataError, match="can't be unpacked: Bad CRC"),
-    ):
-        read_member(opened, "header.json")
-    with opened_archive(path) as opened, pytest.raises(DataError, match="no member"):
-        read_member(opened, "../x")

@@ -6,10 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from nsgauge.data import images
-from nsgauge.data.importers import data_uri
-from nsgauge.data.importers.data_uri import data_uri_bytes
-from nsgauge.errors import DataError, ImageError
+from nsgauge.errors import DataError
 from nsgauge.protocol import Safety
 from nsgauge.records import ResponseState
 
@@ -237,26 +234,3 @@ def twice(folder):
     path = folder / "twice.jsonl"
     path.write_text('{"doc_id": 1}\n{"doc_id": "1"}\n')
     return path
-
-
-@pytest.mark.parametrize(
-    ("uri", "code"),
-    [
-        ("data:image/png,abc", "bad_data_uri"),
-        ("data:image/png;base64", "bad_data_uri"),
-        ("data:image/png;base64,ab!c", "bad_data_uri"),
-        ("data:image/png;base64,abc", "bad_data_uri"),
-        ("data:image/png;base64,\u00e9\u00e9\u00e9\u00e9", "bad_data_uri"),
-        ("data:image/png;base64," + "a" * 64, "too_large"),
-    ],
-)
-def test_a_data_uri_that_cannot_be_read_says_why(uri, code, monkeypatch):
-    assert images.BYTES_LIMIT == 256 * 2**20
-    monkeypatch.setattr(data_uri, "_CHARACTERS_LIMIT", 64)
-    with pytest.raises(ImageError) as caught:
-        data_uri_bytes(uri)
-    assert caught.value.code == code
-
-
-def test_a_data_uri_may_be_folded_and_of_any_type():
-    assert data_uri_bytes("DATA:;charset=x;BASE64,a2l0\n ZQ==\n") == b"kite"

@@ -16,7 +16,13 @@ from nsgauge.data.importers.mapping import format_mapping
 from nsgauge.data.importers.pictures import PictureReader
 from nsgauge.data.importers.readers import Record, Rows, peeked, read_records, records_of
 from nsgauge.data.importers.rows import RowSource, import_rows
-from nsgauge.data.importers.sources import digests, first_files, source_files, with_columns
+from nsgauge.data.importers.sources import (
+    digests,
+    first_files,
+    image_root,
+    source_files,
+    with_columns,
+)
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, ImageError
 
@@ -198,18 +204,13 @@ def import_samples(
             mapping=format_mapping(
                 [*defaults, *judge], options=options, present=[*_FIELDS, *present]
             ),
-            image_root=image_root(source, options=options),
+            image_root=image_root(source, given=options.image_root),
             files=digests([file.path for file in files], source=source),
             pictures_may_miss=True,
             notes=reader.notes,
         ),
         images=images,
     )
-
-
-def image_root(source: Path, *, options: ImportOptions) -> Path:
-    """Where the pictures are: as the user says, or with the source."""
-    return options.image_root or (source if source.is_dir() else source.parent)
 
 
 def doc_id_of(values: dict[str, Any]) -> str:

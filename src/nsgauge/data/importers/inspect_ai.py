@@ -19,11 +19,11 @@ from nsgauge.data.importers.inspect_log import (
     recognises_log,
 )
 from nsgauge.data.importers.inspect_samples import SCORES, sample_columns
-from nsgauge.data.importers.mapping import format_mapping, lookup
+from nsgauge.data.importers.mapping import Mapping, format_mapping, lookup
 from nsgauge.data.importers.pictures import PictureReader
 from nsgauge.data.importers.readers import Record, Rows
 from nsgauge.data.importers.rows import RowSource, import_rows
-from nsgauge.data.importers.sources import digests, first_files, source_files
+from nsgauge.data.importers.sources import digests, first_files, image_root, source_files
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, ImageError
 
@@ -55,27 +55,19 @@ def import_inspect_ai(source: Path, *, options: ImportOptions, images: ImageStor
             sample, a mapped score that no sample has, or as `import_rows`.
     """
     paths = source_files(source, suffixes=SUFFIXES)
-    if source.is_dir():
-        paths = [path for path in paths if recognises_log(path)]
+    other = [path for path in paths if source.is_dir() and not recognises_log(path)]
+    paths = [path for path in paths if path not in other]
     if not paths:
         raise DataError(f"{source}: no logs of inspect_ai (.eval or .json)")
-    root = options.image_root or (source if source.is_dir() else source.parent)
+    root = image_root(source, given=options.image_root)
     reader = _Reader(options, pictures=PictureReader(root))
-    judge = options.judge or _scorer(reader.scored)
-    defaults = [*(f"{name}={name}" for name in _FIELDS), *([f'"{judge}"=judge'] if judge else [])]
+    broken = [path.name for path in other if path.suffix.lower() == ".eval"]
+    if broken:
+        reader.notes.append(f"{len(broken)} files are no logs and left out: {', '.join(broken)}")
     return import_rows(
         RowSource(
             rows=reader.rows(paths),
-            mapping=format_mapping(
-                defaults,
-                labels=[
-                    f"{column}:{value}={_UNSCORED[field]}"
-                    for column, field in reader.scored
-                    for value in ("", "NaN")
-                ],
-                options=options,
-                present=[*_FIELDS, *reader.mapped],
-            ),
+            mapping=reader.mapping(),
             image_root=root,
             files=digests(paths, source=source),
             pictures_may_miss=True,
@@ -97,19 +89,35 @@ class _Reader:
         self.notes: list[str] = []
         """Full once the rows are read."""
         pairs = [pair.rpartition("=")[::2] for pair in options.mapping]
-        self.mapped = [column for column, _ in pairs if not column.startswith('"')]
-        """The columns that the user named."""
-        self.scored = [
-            (column, field)
+        mapped = [column for column, _ in pairs if not column.startswith('"')]
+        self._options = options
+        self._pictures = pictures
+        self._labelling = [
+            (column, _UNSCORED[field])
             for column, field in pairs
             if column.startswith(SCORES) and field in _UNSCORED
         ]
-        """The scores among them that tell a label, each with its field."""
-        self._options = options
-        self._pictures = pictures
-        self._missing = dict.fromkeys(self.mapped)
+        # Whether a column that the user named is there shows only at the end.
+        self._missing = dict.fromkeys(mapped)
         self._logs: dict[str, str] = {}
         self._unfinished: list[str] = []
+
+    def mapping(self) -> Mapping:
+        """What the columns mean, with scores that are missing or NaN as no label."""
+        names = [
+            column.removeprefix(SCORES).partition(".value")[0] for column, _ in self._labelling
+        ]
+        judge = self._options.judge or next(iter(names), "")
+        return format_mapping(
+            [*(f"{name}={name}" for name in _FIELDS), *([f'"{judge}"=judge'] if judge else [])],
+            labels=[
+                f"{column}:{value}={word}"
+                for column, word in self._labelling
+                for value in ("", "NaN")
+            ],
+            options=self._options,
+            present=[*_FIELDS, *self._missing],
+        )
 
     def rows(self, paths: Sequence[Path]) -> Rows:
         """The records of all logs."""
@@ -163,9 +171,3 @@ class _Reader:
             "benchmark": task,
             "sample": epoch - 1,
         }
-
-
-def _scorer(scored: Sequence[tuple[str, str]]) -> str:
-    """The name of the first mapped score."""
-    columns = (column for column, _ in scored)
-    return next((column.removeprefix(SCORES).partition(".value")[0] for column in columns), "")

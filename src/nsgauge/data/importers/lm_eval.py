@@ -14,7 +14,6 @@ from nsgauge.data.importers.fields import UnusableRowError
 from nsgauge.data.importers.harness_samples import (
     SampleFile,
     SampleReader,
-    image_root,
     import_samples,
     recognises_samples,
     sample_files,
@@ -22,6 +21,7 @@ from nsgauge.data.importers.harness_samples import (
 from nsgauge.data.importers.messages import asked
 from nsgauge.data.importers.pictures import PictureReader
 from nsgauge.data.importers.readers import parse_json, read_records, records_of
+from nsgauge.data.importers.sources import image_root
 from nsgauge.errors import DataError
 
 _NAME = re.compile(r"samples_(?P<task>.+)_\d{4}-\d\d-\d\dT[\d.-]+\.jsonl")
@@ -51,7 +51,7 @@ def import_lm_eval(source: Path, *, options: ImportOptions, images: ImageStore) 
     def convert(values: dict[str, Any]) -> dict[str, Any] | None:
         return _asked(values.get("arguments")) if _filter(values) == chosen else None
 
-    pictures = PictureReader(image_root(source, options=options))
+    pictures = PictureReader(image_root(source, given=options.image_root))
     reader = SampleReader(convert, pictures=pictures)
     return import_samples(source, files=files, reader=reader, options=options, images=images)
 

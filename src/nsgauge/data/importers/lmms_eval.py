@@ -13,7 +13,6 @@ from nsgauge.data.importers.fields import UnusableRowError
 from nsgauge.data.importers.harness_samples import (
     SampleReader,
     doc_id_of,
-    image_root,
     import_samples,
     recognises_samples,
     sample_files,
@@ -21,6 +20,7 @@ from nsgauge.data.importers.harness_samples import (
 from nsgauge.data.importers.messages import asked
 from nsgauge.data.importers.pictures import PictureReader
 from nsgauge.data.importers.readers import read_records
+from nsgauge.data.importers.sources import image_root
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError
 
@@ -47,7 +47,7 @@ def import_lmms_eval(source: Path, *, options: ImportOptions, images: ImageStore
             be read. While reading: as `import_rows`.
     """
     files = sample_files(source, name=_NAME, options=options)
-    pictures = PictureReader(image_root(source, options=options))
+    pictures = PictureReader(image_root(source, given=options.image_root))
     docs = _docs(options.dataset)
 
     def convert(values: dict[str, Any]) -> dict[str, Any]:

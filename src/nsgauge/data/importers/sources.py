@@ -32,6 +32,11 @@ def first_files(source: Path, *, suffixes: Collection[str]) -> list[Path]:
     return list(islice(source_files(source, suffixes=suffixes), _FILES_PEEKED))
 
 
+def image_root(source: Path, *, given: Path | None) -> Path:
+    """The folder of the pictures: as the user says, or where the source lies."""
+    return given or (source if source.is_dir() else source.parent)
+
+
 def digests(files: Collection[Path], *, source: Path) -> dict[str, str]:
     """SHA-256 of each file, by its name inside `source`."""
     root = source if source.is_dir() else source.parent

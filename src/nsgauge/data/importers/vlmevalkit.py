@@ -14,7 +14,13 @@ from nsgauge.data.importers.mapping import format_mapping, lookup
 from nsgauge.data.importers.pictures import PictureReader
 from nsgauge.data.importers.readers import Record, Rows, peeked, read_records, records_of
 from nsgauge.data.importers.rows import RowSource, import_rows
-from nsgauge.data.importers.sources import digests, first_files, source_files, with_columns
+from nsgauge.data.importers.sources import (
+    digests,
+    first_files,
+    image_root,
+    source_files,
+    with_columns,
+)
 from nsgauge.data.importers.vlmevalkit_names import ResultName, result_name
 from nsgauge.data.importers.vlmevalkit_verdicts import JUDGED, plain, verdict_columns
 from nsgauge.data.importers.workbook import CELL_CHARACTERS_LIMIT, CUT_COLUMN, read_xlsx
@@ -23,6 +29,7 @@ from nsgauge.errors import DataError, ImageError
 
 _SUFFIXES = (".json", ".tsv", ".xlsx")
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+_PICKLE = ".pkl"
 _REQUIRED = {"index", "prediction"}
 _FAILURE = "failed to obtain answer"
 _COMPUTED = (
@@ -55,16 +62,17 @@ def import_vlmevalkit(source: Path, *, options: ImportOptions, images: ImageStor
         DataError: no result files, a pickle, or a name that an option must tell. While reading: as
             `import_rows`.
     """
-    files = [_ResultFile(path, options=options) for path in _result_paths(source)]
+    paths, notes = _result_paths(source)
+    files = [_ResultFile(path, options=options) for path in paths]
     present = {column: None for file in files for column in file.columns}
-    root = options.image_root or (source if source.is_dir() else source.parent)
-    reader = _Reader(options, root=root)
+    root = image_root(source, given=options.image_root)
+    reader = _Reader(options, root=root, notes=notes)
     return import_rows(
         RowSource(
             rows=reader.rows(files),
             mapping=format_mapping(_DEFAULTS, options=options, present=[*_COMPUTED, *present]),
             image_root=root,
-            files=digests([file.path for file in files], source=source),
+            files=digests(paths, source=source),
             pictures_may_miss=True,
             notes=reader.notes,
         ),
@@ -93,8 +101,8 @@ class _ResultFile:
 class _Reader:
     """Turns the rows of result files into records; holds what spans rows."""
 
-    def __init__(self, options: ImportOptions, *, root: Path) -> None:
-        self.notes: list[str] = []
+    def __init__(self, options: ImportOptions, *, root: Path, notes: list[str]) -> None:
+        self.notes = notes
         """Full once the rows are read."""
         self._root = root
         self._pictures = PictureReader(root)
@@ -159,21 +167,30 @@ class _Reader:
         return {"image": next(there, names[0])}
 
 
-def _result_paths(source: Path) -> list[Path]:
-    """The result files of a source, told from what else the harness writes by their columns."""
-    if source.suffix.lower() == ".pkl":
+def _result_paths(source: Path) -> tuple[list[Path], list[str]]:
+    """The result files of a source, and notes on those that can't be read.
+
+    The harness writes other files beside them, which lack their columns.
+    """
+    if source.suffix.lower() == _PICKLE:
         wanted = "run the harness again with its output as xlsx, tsv or json"
         raise DataError(f"{source}: a pickle can run code when it is read, so it isn't: {wanted}")
     paths = source_files(source, suffixes=_SUFFIXES)
+    left: list[Path] = []
     if source.is_dir():
-        paths = [path for path in paths if _is_result(path)]
+        kinds = {path: _is_result(path) for path in paths}
+        paths = [path for path, kind in kinds.items() if kind]
+        broken = [path for path, kind in kinds.items() if kind is None]
+        left = [*broken, *source_files(source, suffixes=(_PICKLE,))]
     if not paths:
         known = ", ".join(_SUFFIXES)
         raise DataError(f"{source}: no results of VLMEvalKit ({known} with index and prediction)")
-    return paths
+    names = ", ".join(path.name for path in left)
+    return paths, [f"{len(left)} files can't be read and are left out: {names}"] if left else []
 
 
-def _is_result(path: Path) -> bool:
+def _is_result(path: Path) -> bool | None:
+    """Whether a file has the columns of results; None where it can't be read."""
     if path.suffix.lower() == ".json":
         with path.open("rb") as file:
             # Any list may be one; other documents are spared the parsing.
@@ -182,7 +199,7 @@ def _is_result(path: Path) -> bool:
     try:
         early, _ = peeked(_rows(path), rows_count=1)
     except DataError:
-        return False
+        return None
     return any(set(row.values) >= _REQUIRED for row in records_of(early))
 
 

@@ -54,7 +54,7 @@ def verdict_columns(values: dict[str, Any], *, judge: str) -> dict[str, Any]:
 
 def plain(value: Any) -> str:
     """A value as text: 1 for 1.0 and for true; nothing for null and NaN."""
-    if isinstance(value, bool | float) and value == int(value):
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     text = "" if value is None else str(value).strip()
     return "" if text.lower() in _SILENT else text
