@@ -57,7 +57,6 @@ def sample(number, *, epoch=1, answer="A kite.", score="C", **more):
         },
         "scores": {"grade": grade},
         "metadata": {"topic": "air"},
-        "store": {},
         "events": [{"event": "noise"}],
         "attachments": {"aa": uri(png("red"))},
         **more,
