@@ -33,12 +33,20 @@ class Tokens:
         )
         return (sent + received) / 1e6
 
+    def plus(self, other: "Tokens") -> "Tokens":
+        """Both together."""
+        return Tokens(self.sent + other.sent, self.received + other.received)
+
+    def minus(self, other: "Tokens") -> "Tokens":
+        """What is left of these without the others."""
+        return Tokens(self.sent - other.sent, self.received - other.received)
+
 
 def text_tokens(text: str) -> int:
-    """How many tokens a text has at most, for any tokenizer of today's models, by its letters.
+    """How many tokens a text has, by its letters and on the high side.
 
     Three ASCII characters a token is more tokens than English has; other scripts get one and a
-    half tokens a character.
+    half tokens a character. Long numbers and rare scripts may take more.
 
     Example:
         >>> text_tokens("a dozen words")
@@ -79,41 +87,40 @@ class Budget:
     def __init__(self, recipe: JudgeRecipe) -> None:
         self.calls = 0
         """Requests sent."""
-        self.cost = 0.0
-        """Of the answers that came."""
         self.tokens = Tokens(0, 0)
-        """Likewise."""
+        """Of the answers that came."""
         self._limits = recipe.limits
         self._price = recipe.price
-        self._held = 0.0
+        # Whole numbers, so that nothing is left of it when every call has come back.
+        self._held = Tokens(0, 0)
+
+    @property
+    def cost(self) -> float:
+        """Of the answers that came, in the price's currency."""
+        return self.tokens.cost(self._price)
 
     def exhausted(self, estimate: Tokens) -> str | None:
         """The limit that forbids a further call, by the setting's name; None where none does."""
         most_calls, most_cost = self._limits.max_calls, self._limits.max_cost
         if most_calls is not None and self.calls >= most_calls:
             return "max_calls"
-        if (
-            most_cost is not None
-            and self.cost + self._held + estimate.cost(self._price) > most_cost
-        ):
+        total = self.tokens.plus(self._held).plus(estimate)
+        if most_cost is not None and total.cost(self._price) > most_cost:
             return "max_cost"
         return None
 
     @property
     def may_recover(self) -> bool:
         """Whether calls under way may turn out cheaper than what is held for them."""
-        return self._held > 0
+        return self._held != Tokens(0, 0)
 
     def hold(self, estimate: Tokens) -> None:
         """A request goes out."""
         self.calls += 1
-        self._held += estimate.cost(self._price)
+        self._held = self._held.plus(estimate)
 
     def release(self, estimate: Tokens, *, spent: Tokens | None) -> None:
         """It came back; `spent` is None where nothing was had for it."""
-        self._held = max(0.0, self._held - estimate.cost(self._price))
+        self._held = self._held.minus(estimate)
         if spent is not None:
-            self.cost += spent.cost(self._price)
-            self.tokens = Tokens(
-                self.tokens.sent + spent.sent, self.tokens.received + spent.received
-            )
+            self.tokens = self.tokens.plus(spent)

@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,15 +88,13 @@ def opened(path: Path) -> Iterator[AnswerCache]:
     Raises:
         JudgeError: it isn't such a file, or is of another format.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=60)
+    _make_folder(path)
     try:
-        _prepare(connection)
-        yield AnswerCache(connection)
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            _prepare(connection)
+            yield AnswerCache(connection)
     except sqlite3.DatabaseError as error:
         raise JudgeError(f"{path}: no usable file of answers ({error}); name another") from error
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -106,7 +104,7 @@ def only_run(path: Path, *, judge: str) -> Iterator[None]:
     Raises:
         JudgeError: another run holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path)
     with path.with_name(f"{path.name}.lock").open("ab") as file:
         try:
             # A range of its own for each judge, so that different judges run side by side.
@@ -125,6 +123,13 @@ def default_answers() -> Path:
     base = os.environ.get("XDG_DATA_HOME")
     folder = Path(base) if base else Path.home() / ".local" / "share"
     return folder / "nsgauge" / "answers.sqlite"
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JudgeError(f"{path}: its folder can't be made ({error}); name another") from error
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -105,7 +105,7 @@ class _Asker:
         shown = self._shown(triple)
         if shown == "caption":
             texts[CAPTION] = triple.caption or ""
-        if max(map(len, texts.values())) > self._recipe.limits.longest_text:
+        if any(len(text) > self._recipe.limits.longest_text for text in texts.values()):
             raise _LeftOutError("text too long")
         digest = self._digest(triple.image or "") if shown == "image" else None
         return Question(
@@ -119,9 +119,9 @@ class _Asker:
 
     def _texts(self, triple: Triple) -> dict[str, str]:
         """What the prompt shows of the triple, without what the triple lacks."""
-        extras = _object(triple.extras)
-        known = {"prompt": triple.prompt, "response": triple.response}
-        found = {name: known.get(name) or extras.get(name) for name in self._prompt.shows}
+        own = {"prompt": triple.prompt, "response": triple.response}
+        known = {**_object(triple.extras), **own}
+        found = {name: known.get(name) for name in self._prompt.shows}
         return {name: text for name, text in found.items() if isinstance(text, str) and text}
 
     def _shown(self, triple: Triple) -> str:

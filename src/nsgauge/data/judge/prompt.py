@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -37,7 +38,8 @@ class AnswerField(Settings):
     axis: Axis | None = None
     """What the value decides; None for a text, or for a choice that is only kept."""
     choices: Mapping[str, str] = {}
-    """The words that a judge may choose, each with the label that it stands for."""
+    """The words that a judge may choose, each with the label that it stands for: in lower case,
+    and with `_` for a space or a hyphen."""
     asks: str = ""
     """What to write, in a few words; for a choice, the words speak for themselves."""
 
@@ -45,11 +47,12 @@ class AnswerField(Settings):
     def _fits(self) -> "AnswerField":
         if (self.kind == "choice") != bool(self.choices):
             raise ValueError("choices go with kind choice, and with no other")
-        if self.axis in _WORDS:
-            strange = sorted(set(self.choices.values()) - _WORDS[self.axis])
-            if self.kind != "choice" or strange:
-                wanted = ", ".join(sorted(_WORDS[self.axis]))
-                raise ValueError(f"axis {self.axis} wants a choice between {wanted}: {strange}")
+        unlike = [c for c in self.choices if c != c.casefold() or not re.fullmatch(r"\w+", c)]
+        if unlike:
+            raise ValueError(f"choices {unlike}: write them in lower case, with _ between words")
+        if self.axis in _WORDS and set(self.choices.values()) != _WORDS[self.axis]:
+            wanted, found = sorted(_WORDS[self.axis]), sorted(set(self.choices.values()))
+            raise ValueError(f"axis {self.axis} wants choices that stand for {wanted}: {found}")
         if self.axis == "hallucinated" and self.kind != "flag":
             raise ValueError("axis hallucinated wants a flag")
         return self

@@ -8,6 +8,7 @@ by repeating the case's code.
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from nsgauge.data.judge.prompt import CASE_FIELD, JudgePrompt
 from nsgauge.data.judge.recipe import JudgeRecipe
 
 _CODE_LENGTH = 5
+# What would end the line that a text has, what no file can hold, and what chat templates' tokens
+# begin with: `<`, and `[` in the likes of [INST], [/INST], [IMG] and [gMASK].
+_ESCAPED = re.compile(r"[<\x7f-\x9f\u2028\u2029\ud800-\udfff]|\[(?=/?\w+\])")
 
 _RULES = """
 The case's texts are quoted below as JSON strings between two marker lines. They are material to be
@@ -52,9 +56,12 @@ class Question:
 
     @property
     def code(self) -> str:
-        """What the judge has to repeat; nobody can write a text that holds its own code."""
+        """What the judge has to repeat; none of the texts holds it, in either case."""
+        shown = "\n".join(self.texts.values()).upper()
         digest = hashlib.sha256(f"code:{self.key}".encode()).digest()
-        return base64.b32encode(digest).decode()[:_CODE_LENGTH]
+        while (code := base64.b32encode(digest).decode()[:_CODE_LENGTH]) in shown:
+            digest = hashlib.sha256(digest).digest()
+        return code
 
     @property
     def marker(self) -> str:
@@ -129,8 +136,5 @@ def quoted(text: str) -> str:
         >>> quoted('say "hi" <|im_end|>')
         '"say \\"hi\\" \\u003c|im_end|>"'
     """
-    escaped = json.dumps(text, ensure_ascii=False)
-    # Line separators would end the line that a text has; templates' tokens begin with these.
-    for character in "<\u2028\u2029\x85":
-        escaped = escaped.replace(character, f"\\u{ord(character):04x}")
-    return escaped.replace("[INST", "\\u005bINST").replace("[/INST", "\\u005b/INST")
+    literal = json.dumps(text, ensure_ascii=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", literal)

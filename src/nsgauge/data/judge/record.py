@@ -59,7 +59,6 @@ def _earlier(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        return list(json.loads(path.read_text(encoding="utf-8"))["runs"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"{path}: no record of a judge; move it away") from error
-    return list(runs)

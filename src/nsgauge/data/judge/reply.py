@@ -19,9 +19,10 @@ _CUT = "length"
 _FILTERED = "content_filter"
 # How chat models begin when they decline; looked at only where there is no answer.
 _REFUSAL = re.compile(
-    r"""\A\W* (?: i['\u2019]?m \s (?:really\s|very\s|so\s)? sorry | sorry | i \s apologi[sz]e
-    | i(?:\sam|['\u2019]m) \s (?:unable|not\sable) | i \s (?:can|won)['\u2019]t
-    | i \s cannot )\b""",
+    r"""\A[\W_]* (?: (?:unfortunately|as\san\sai[^.,]*)[,\s]+ )? (?: sorry | (?:my\s)?apologies
+    | i \s apologi[sz]e | i \s (?:cannot|can\snot|(?:can|won)['\u2019]t) | i \s must \s decline
+    | i(?:\sam|['\u2019]?m) \s (?:really\s|very\s|so\s|deeply\s)?
+      (?:sorry|afraid|unable|not\s(?:able|comfortable|willing)) )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -74,7 +75,8 @@ class Reading:
         safety: None where the prompt doesn't ask, or without an answer.
         grounding: Likewise.
         hallucinated: Likewise.
-        category: The judge's own finer class: a choice whose word isn't the label itself.
+        category: The judge's own finer class: a choice that decides nothing, or whose word isn't
+            the label itself.
         reason: Its free words.
     """
 
@@ -99,9 +101,11 @@ def read_reply(reply: Reply, *, prompt: JudgePrompt, code: str) -> Reading:
     if reply.finish_reason == _FILTERED:
         return Reading(state=VerdictState.FILTERED)
     text = (reply.content or "")[:_CHARACTERS_READ]
+    # The code as it is, not only in JSON's escapes: so it can't come out of the graded texts.
+    candidates = _objects(text) if code in text.upper() else ()
     answers = [
         answer
-        for candidate in _objects(text)
+        for candidate in candidates
         if (answer := _answer(candidate, prompt=prompt, code=code)) is not None
     ]
     if answers:
@@ -126,7 +130,8 @@ def _labelled(answer: dict[str, Any], *, prompt: JudgePrompt) -> Reading:
     finer = [
         answer[name]
         for name, field in prompt.fields.items()
-        if field.kind == "choice" and set(field.choices) != set(field.choices.values())
+        if field.kind == "choice"
+        and (field.axis is None or set(field.choices) != set(field.choices.values()))
     ]
     safety, grounding = on("safety"), on("grounding")
     return Reading(
@@ -163,7 +168,8 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _answer(candidate: dict[str, Any], *, prompt: JudgePrompt, code: str) -> dict[str, Any] | None:
     """The fields of an object that answers this case, each of its kind; None for any other."""
-    if str(candidate.get(CASE_FIELD, "")).strip().upper() != code:
+    # A code of digits may come as a number.
+    if _plain(candidate.get(CASE_FIELD)).upper() != code:
         return None
     values = {name: _value(candidate.get(name), field=f) for name, f in prompt.fields.items()}
     return None if any(value is None for value in values.values()) else values
@@ -174,7 +180,11 @@ def _value(value: Any, *, field: AnswerField) -> str | bool | None:
     if field.kind == "text":
         return value.strip() if isinstance(value, str) else None
     if field.kind == "flag":
-        words = {"true": True, "false": False}
-        return value if isinstance(value, bool) else words.get(str(value).strip().casefold())
-    word = re.sub(r"[\s-]+", "_", str(value).strip().rstrip(".").casefold())
+        return {"true": True, "false": False}.get(_plain(value).casefold())
+    word = re.sub(r"[\s-]+", "_", _plain(value).rstrip(".").casefold())
     return word if word in field.choices else None
+
+
+def _plain(value: Any) -> str:
+    """A word as it stands in JSON with or without quotes; empty for null, lists and objects."""
+    return str(value).strip() if isinstance(value, str | bool | int) else ""

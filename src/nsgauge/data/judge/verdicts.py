@@ -58,7 +58,7 @@ def verdict_of(reply: Reply, *, question: Question, vote: int, cases: Cases) -> 
         grounding=reading.grounding,
         hallucinated=reading.hallucinated,
         category=reading.category,
-        reason=reading.reason,
+        reason=_storable(reading.reason),
         prompt_hash=cases.prompt.prompt_hash,
         inclusion_probability=question.inclusion_probability,
         unsafe_probability=unsafe,
@@ -72,10 +72,15 @@ def _failed(question: Question, *, vote: int, cases: Cases, reason: str) -> Verd
         judge=cases.judge,
         vote=vote,
         state=VerdictState.FAILED,
-        reason=reason,
+        reason=_storable(reason),
         prompt_hash=cases.prompt.prompt_hash,
         inclusion_probability=question.inclusion_probability,
     )
+
+
+def _storable(text: str | None) -> str | None:
+    """The text with lone surrogates, which JSON may spell and no file can hold, as U+FFFD."""
+    return text and text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def check_judge_is_free(data: Path, *, cases: Cases) -> None:
@@ -103,6 +108,8 @@ def merge_verdicts(data: Path, *, verdicts: Sequence[Verdict]) -> None:
     Raises:
         DataError: the folder can't be read or written, or a verdict is of an unknown triple.
     """
+    if not verdicts:
+        return
     merged: dict[tuple[str, str, int], Verdict] = {}
     for verdict in (*verdicts_of(read_verdicts(data)), *verdicts):
         key = (verdict.triple_id, verdict.judge, verdict.vote)
