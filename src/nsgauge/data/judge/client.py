@@ -173,7 +173,7 @@ def _refused(error: openai.APIStatusError, *, structured: bool) -> Reply:
     raise QuestionError(text) from error
 
 
-def _reply(completion: ChatCompletion, *, structured: bool) -> Reply:
+def _reply(completion: object, *, structured: bool) -> Reply:
     # Gateways send errors with status 200, and pages of HTML; the library lets both through.
     if not isinstance(completion, ChatCompletion) or not completion.choices:
         raise ComplaintError(f"status 200 without an answer: {str(completion)[:200]}")

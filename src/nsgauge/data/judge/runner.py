@@ -6,20 +6,18 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from nsgauge.data.judge.asking import Asking, End, Progress
 from nsgauge.data.judge.budget import Tokens
 from nsgauge.data.judge.cache import only_run, opened
 from nsgauge.data.judge.cases import Cases, cases_of
-from nsgauge.data.judge.client import Client, connected
+from nsgauge.data.judge.client import connected
 from nsgauge.data.judge.estimate import Call, answers_wanted, missing_calls
 from nsgauge.data.judge.pictures import Pictures
-from nsgauge.data.judge.prompt import JudgePrompt
 from nsgauge.data.judge.recipe import JudgeRecipe
 from nsgauge.data.judge.record import record_run
 from nsgauge.data.judge.verdicts import check_judge_is_free, merge_verdicts, verdicts_on
@@ -65,16 +63,6 @@ class JudgeRun:
     seconds: float
 
 
-class Connect(Protocol):
-    """Opens a client: the runner's one way to the network."""
-
-    def __call__(
-        self, recipe: JudgeRecipe, *, prompt: JudgePrompt
-    ) -> AbstractAsyncContextManager[Client]:
-        """A client for the time of a run."""
-        ...
-
-
 def judge_folder(
     data: Path,
     *,
@@ -82,7 +70,6 @@ def judge_folder(
     answers: Path,
     plan: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
-    connect: Connect = connected,
 ) -> JudgeRun:
     """Ask a judge about a data folder and put its verdicts in; a run that was stopped goes on.
 
@@ -92,7 +79,6 @@ def judge_folder(
         answers: The file that keeps every answer, for all folders and judges.
         plan: Only these triples; all that have an answer without it.
         progress: Called after every answer.
-        connect: Opens the client.
 
     Raises:
         SettingsError: the recipe's prompt isn't one, or a key is missing.
@@ -114,7 +100,7 @@ def judge_folder(
             jitter=random.Random(),  # noqa: S311
         )
         if calls:
-            asyncio.run(_ask(asking, cases=cases, calls=calls, connect=connect))
+            asyncio.run(_ask(asking, cases=cases, calls=calls))
         verdicts = verdicts_on(cases, cache=cache, failures=asking.failures)
         unasked = len(missing_calls(cases, cache=cache))
     merge_verdicts(data, verdicts=verdicts)
@@ -143,8 +129,8 @@ def judge_folder(
     return run
 
 
-async def _ask(asking: Asking, *, cases: Cases, calls: list[Call], connect: Connect) -> None:
-    async with connect(cases.recipe, prompt=cases.prompt) as client:
+async def _ask(asking: Asking, *, cases: Cases, calls: list[Call]) -> None:
+    async with connected(cases.recipe, prompt=cases.prompt) as client:
         with _stopped_by_signals(asking):
             await asking.run(calls, client=client)
 

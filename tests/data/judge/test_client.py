@@ -1,0 +1,137 @@
+"""One fault at a time, against a real socket."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from nsgauge.errors import SettingsError
+
+
+def first_then_well(bench, told, *, times=1):
+    """A script: each question gets `told` first, then the truth."""
+
+    def script(asked):
+        return told(asked) if asked.attempt < times else bench.obedient(asked)
+
+    return script
+
+
+def late(seconds):
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+COMPLAINTS = {
+    "429 with a number": lambda b, _: b.Told(429, {"error": {}}, {"Retry-After": "0.05"}),
+    "429 with a date": lambda b, _: b.Told(429, {"error": {}}, {"Retry-After": late(1)}),
+    "429 with nonsense": lambda b, _: b.Told(429, {"error": {}}, {"Retry-After": "soon"}),
+    "429 with a date gone by": lambda b, _: b.Told(429, {"error": {}}, {"Retry-After": late(-9)}),
+    "500": lambda b, _: b.Told(500, {"error": {"message": "oh"}}),
+    "503 in HTML": lambda b, _: b.Told(503, b"<html>no</html>", {"Content-Type": "text/html"}),
+    "hangs": lambda b, a: b.Told(body=b.obedient(a).body, wait=1.2),
+    "drips": lambda b, a: b.Told(body=b.obedient(a).body, drip=0.02),
+    "is cut off": lambda b, a: b.Told(body=b.obedient(a).body, cut_at=40),
+    "half a body": lambda b, a: b.Told(body=json.dumps(b.obedient(a).body).encode()[:60]),
+    "200 with an error": lambda b, _: b.Told(body={"error": {"message": "overloaded"}}),
+    "200 with HTML": lambda b, _: b.Told(body=b"<html>", headers={"Content-Type": "text/html"}),
+    "200 with nothing": lambda b, _: b.Told(body=b""),
+    "200 without choices": lambda b, _: b.Told(body={**b.completion("x"), "choices": []}),
+}
+
+
+@pytest.mark.parametrize("name", COMPLAINTS)
+def test_after_a_complaint_the_question_is_asked_again(name, bench, monkeypatch):
+    monkeypatch.setattr("nsgauge.data.judge.asking._FIRST_WAIT", 0.001)
+    server = bench.serve(first_then_well(bench, lambda asked: COMPLAINTS[name](bench, asked)))
+    recipe = bench.recipe(server, **{"endpoint.timeout_seconds": 0.8, "limits.concurrency": 2})
+    run = bench.judge(bench.data(2), recipe)
+    assert run.states == {"answered": 2}
+    assert run.calls == 4
+    assert set(server.attempts.values()) == {2}
+
+
+STATES = {
+    "refused": lambda b: b.completion(None, refusal="I won't."),
+    "refused in words": lambda b: b.completion("I'm sorry, but I can't help with that."),
+    "filtered": lambda b: b.completion(None, finish="content_filter"),
+    "truncated": lambda b: b.completion('{"case": "', finish="length"),
+    "unparsable": lambda b: b.completion('{"grounding": "grounded", "safety": "safe"}'),
+    "unparsable, empty": lambda b: b.completion(""),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_an_answer_without_a_label_is_a_state_and_is_not_bought_again(name, bench):
+    server, data = bench.serve(lambda _: bench.Told(body=STATES[name](bench))), bench.data(3)
+    state = name.split(",")[0].split()[0]
+    assert bench.judge(data, bench.recipe(server)).states == {state: 3}
+    assert bench.judge(data, bench.recipe(server)).calls == 0
+    assert {(v.safety, v.grounding) for v in bench.votes(data).values()} == {(None, None)}
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+def test_a_filter_before_the_judge_is_a_state_too(code, bench):
+    error = {"error": {"message": "no", "code": code}}
+    server = bench.serve(lambda _: bench.Told(status=400, body=error))
+    data = bench.data(3)
+    assert bench.judge(data, bench.recipe(server)).states == {"filtered": 3}
+    assert bench.judge(data, bench.recipe(server)).calls == 0
+
+
+def test_a_server_without_schemas_is_asked_in_words(bench):
+    def script(asked):
+        if "response_format" in asked.body:
+            error = {"error": {"message": "response_format json_schema is not supported"}}
+            return bench.Told(status=400, body=error)
+        said = {"case": asked.code, **bench.rule(asked.response)}
+        return bench.Told(body=bench.completion(f"Well:\n```json\n{json.dumps(said)}\n```\nDone."))
+
+    server, data = bench.serve(script), bench.data(12)
+    assert bench.judge(data, bench.recipe(server)).states == {"answered": 12}
+    assert 12 < sum(server.attempts.values()) < 24
+    strict = bench.recipe(server, judge="strict", **{"sampling.structured": "json_schema"})
+    assert bench.judge(data, strict).states == {"failed": 12}
+
+
+def test_what_a_recipe_says_of_sampling_is_what_the_server_gets(bench):
+    server = bench.serve()
+    sampling = {
+        "sampling.temperature": None,
+        "sampling.max_tokens": 77,
+        "sampling.token_limit_field": "max_completion_tokens",
+        "sampling.logprobs": True,
+        "sampling.structured": "text",
+        "sampling.extra_body": {"top_k": 3},
+        "endpoint.idempotency_header": "Idempotency-Key",
+    }
+    bench.judge(bench.data(2), bench.recipe(server, **sampling))
+    bodies = [asked.body for _, asked in server.log]
+    assert all(body["max_completion_tokens"] == 77 and body["top_k"] == 3 for body in bodies)
+    assert all(body["logprobs"] is True and body["top_logprobs"] > 1 for body in bodies)
+    assert not any({"temperature", "max_tokens", "response_format"} & set(b) for b in bodies)
+    assert len({asked.headers["idempotency-key"] for _, asked in server.log}) == 2
+
+
+def test_the_key_is_sent_and_never_kept(bench, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-very-secret")
+    server, data = bench.serve(), bench.data(2)
+    bench.judge(data, bench.recipe(server, **{"endpoint.api_key_variable": "SOME_KEY"}))
+    assert server.log[0][1].headers["authorization"] == "Bearer sk-very-secret"
+    files = [path for path in bench.root.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"sk-very-secret" in path.read_bytes()]
+
+
+def test_openai_itself_wants_a_key(bench, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    recipe = bench.recipe(bench.serve(), **{"endpoint.base_url": None})
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
+        bench.judge(bench.data(1), recipe)
+
+
+def test_a_quota_that_is_used_up_ends_the_run(bench):
+    error = {"error": {"message": "quota", "code": "insufficient_quota"}}
+    server = bench.serve(lambda _: bench.Told(status=429, body=error))
+    with pytest.raises(Exception, match=r"quota.*0 answers are kept"):
+        bench.judge(bench.data(9), bench.recipe(server, **{"limits.concurrency": 1}))
+    assert len(server.log) == 1
