@@ -22,7 +22,7 @@ _REFUSAL = re.compile(
     r"""\A[\W_]* (?: (?:unfortunately|as\san\sai[^.,]*)[,\s]+ )? (?: sorry | (?:my\s)?apologies
     | i \s apologi[sz]e | i \s (?:cannot|can\snot|(?:can|won)['\u2019]t) | i \s must \s decline
     | i(?:\sam|['\u2019]?m) \s (?:really\s|very\s|so\s|deeply\s)?
-      (?:sorry|afraid|unable|not\s(?:able|comfortable|willing)) )\b""",
+      (?:sorry|afraid|unable|not\s(?:able|comfortable|willing)) ) (?![^\W_])""",
     re.IGNORECASE | re.VERBOSE,
 )
 
