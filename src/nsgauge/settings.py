@@ -78,12 +78,12 @@ class Shelf:
         Raises:
             SettingsError: neither, or the content or an override isn't valid.
         """
+        if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+            return settings.from_yaml(Path(name), overrides=overrides)
         if name not in self.names():
-            if name.endswith((".yaml", ".yml")):
-                return settings.from_yaml(Path(name), overrides=overrides)
             known = ", ".join(self.names())
             raise SettingsError(
-                f"{self.noun} {name!r}: none of that name ships ({known}); or give a .yaml file"
+                f"{self.noun} {name!r}: no such file, and none ships; known: {known}"
             )
         with resources.as_file(resources.files(self.package) / self.folder) as folder:
             return settings.from_yaml(folder / f"{name}.yaml", overrides=overrides)

@@ -11,6 +11,7 @@ from importlib.metadata import version
 import pytest
 
 from nsgauge.data import doctor
+from nsgauge.data.importers.registry import FORMATS
 from nsgauge.data.tables import read_triples, read_verdicts
 from nsgauge.eval.scoring.shards import read_scores
 
@@ -45,11 +46,15 @@ def test_the_version_is_printed(nsgauge):
 def test_the_lists_need_no_other_argument(nsgauge):
     formats, recipes = nsgauge("import", "--list"), nsgauge("train", "--list")
     assert formats.code == recipes.code == 0
-    assert formats.out.split() == ["msts", "table"]
+    names = [line.split()[0] for line in formats.out.splitlines()]
+    assert names == sorted(FORMATS)
     assert "sample-pocket" in recipes.out.split()
 
 
-@pytest.mark.parametrize("command", ["demo", "import", "doctor", "train", "score", "report"])
+COMMANDS = ["demo", "import", "doctor", "plan", "judge", "train", "score", "report", "export"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(nsgauge, command):
     told = nsgauge(command, "--help")
     assert told.code == 0
@@ -97,7 +102,9 @@ def test_doctor_exits_with_1_on_errors_and_0_on_warnings(nsgauge, sample, monkey
     assert nsgauge("doctor", sample).code == 0
     finding = doctor.Finding(doctor.Severity.ERROR, "all [red]is lost[/red]")
     examine = doctor.examine
-    monkeypatch.setattr(doctor, "examine", lambda data: replace(examine(data), findings=[finding]))
+    monkeypatch.setattr(
+        doctor, "examine", lambda data, **_: replace(examine(data), findings=[finding])
+    )
     told = nsgauge("doctor", sample)
     assert told.code == 1
     assert "error: all [red]is lost[/red]" in told.out
@@ -147,7 +154,8 @@ def test_the_way_from_data_to_report(nsgauge, refused, sample, recipe, tmp_path)
 
 def test_an_unknown_format_is_answered_with_the_known_ones(refused, source, tmp_path):
     message = refused("import", "xlsx", source, "--out", tmp_path / "data")
-    assert "msts, table" in message
+    assert "known: auto, " in message
+    assert "table" in message
 
 
 def test_a_source_that_is_not_there_is_named(refused, tmp_path):
@@ -275,17 +283,17 @@ def test_a_report_of_an_unfinished_scoring_says_what_to_do(refused, sample, tmp_
 
 
 def test_stopping_by_hand_says_how_to_go_on(nsgauge, sample, monkeypatch):
-    def interrupted(_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(doctor, "examine", interrupted)
     told = nsgauge("doctor", sample)
     assert told.code == 130
-    assert "go on when started again" in told.err
+    assert "started again as before, it goes on" in told.err
 
 
 def test_a_bug_keeps_its_traceback(nsgauge, sample, monkeypatch):
-    def broken(_):
+    def broken(*_, **__):
         raise ZeroDivisionError
 
     monkeypatch.setattr(doctor, "examine", broken)

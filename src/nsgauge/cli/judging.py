@@ -107,6 +107,8 @@ def _show_run(run: "JudgeRun", *, answers: Path) -> None:
         f"{run.answers:,} answers in {run.seconds:.0f} s with {run.calls:,} calls, "
         f"{_tokens(run.tokens)}{spent}; kept in {answers}"
     )
+    if run.last_error:
+        console.say(f"the last error: {run.last_error}")
     if run.unasked:
         console.say(f"{run.unasked:,} answers are missing ({run.end}): the same command goes on")
 

@@ -1,13 +1,12 @@
 """Presets: YAML that names a pair of towers, where their weights are and what they expect."""
 
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from nsgauge.errors import SettingsError
-from nsgauge.settings import Settings
+from nsgauge.settings import Settings, Shelf
+
+PRESETS = Shelf("preset", package="nsgauge.models", folder="presets")
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Channels = tuple[float, float, float]
@@ -64,12 +63,7 @@ class Preset(Settings):
 
 def preset_names() -> list[str]:
     """Names of the presets that the package carries, sorted."""
-    folder = resources.files("nsgauge.models") / "presets"
-    return sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml")
-    )
+    return PRESETS.names()
 
 
 def load_preset(name: str) -> Preset:
@@ -78,10 +72,4 @@ def load_preset(name: str) -> Preset:
     Raises:
         SettingsError: no such preset or file, or it isn't valid.
     """
-    if name.endswith((".yaml", ".yml")):
-        return Preset.from_yaml(Path(name))
-    if name not in preset_names():
-        known = ", ".join(preset_names())
-        raise SettingsError(f"preset {name!r} is unknown; known: {known}; or give a .yaml path")
-    with resources.as_file(resources.files("nsgauge.models") / "presets" / f"{name}.yaml") as path:
-        return Preset.from_yaml(path)
+    return PRESETS.load(name, settings=Preset)

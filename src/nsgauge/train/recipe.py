@@ -1,6 +1,5 @@
 """Recipes: everything that one training depends on, in one YAML file."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -9,11 +8,12 @@ from pydantic import Field, model_validator
 from nsgauge.data.dawid_skene import FEWEST_JUDGES
 from nsgauge.data.split import SplitSettings
 from nsgauge.data.targets import Consensus
-from nsgauge.errors import SettingsError
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lora import LoraSettings
 from nsgauge.models.windows import WindowPolicy
-from nsgauge.settings import Settings
+from nsgauge.settings import Settings, Shelf
+
+RECIPES = Shelf("recipe", package="nsgauge.train", folder="recipes")
 
 
 class TeacherSettings(Settings):
@@ -122,31 +122,17 @@ class Recipe(Settings):
 
 def recipe_names() -> list[str]:
     """Names of the recipes that the package carries, sorted."""
-    folder = resources.files("nsgauge.train") / "recipes"
-    return sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml")
-    )
+    return RECIPES.names()
 
 
 def load_recipe(name: str, *, overrides: tuple[str, ...] = ()) -> Recipe:
-    """A recipe by the path of a YAML file, or by the name it ships under.
+    """A recipe by the name it ships under, or by the path of a YAML file.
 
     Args:
-        name: `my.yaml`, or for example `msts-pocket`.
+        name: For example `msts-pocket`, or `my.yaml`.
         overrides: Each `section.key=value`.
 
     Raises:
         SettingsError: no such recipe or file, or it isn't valid.
     """
-    if Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
-        return Recipe.from_yaml(Path(name), overrides=overrides)
-    shipped = Path(name).stem if Path(name).parent.name in ("", "recipes") else name
-    if shipped not in recipe_names():
-        known = ", ".join(recipe_names())
-        raise SettingsError(f"recipe {name!r}: no such file; shipped recipes: {known}")
-    with resources.as_file(
-        resources.files("nsgauge.train") / "recipes" / f"{shipped}.yaml"
-    ) as path:
-        return Recipe.from_yaml(path, overrides=overrides)
+    return RECIPES.load(name, settings=Recipe, overrides=overrides)

@@ -101,9 +101,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script = script
         self.lock = threading.Lock()
-        self.attempts = Counter()
-        self.billed = Counter()
-        self.sold = set()
+        self.attempts: Counter[str] = Counter()
+        self.billed: Counter[str] = Counter()
+        self.sold: set[object] = set()
         self.busy = self.busiest = 0
         self.log: list[tuple[float, Asked]] = []
 
@@ -124,7 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         asked = Asked("", 0, body, {k.lower(): v for k, v in self.headers.items()})
-        asked.code = re.search(r"^Case (\w+)\.", asked.user_text)[1]
+        case = re.search(r"^Case (\w+)\.", asked.user_text)
+        assert case is not None
+        asked.code = case[1]
         server = self.server
         with server.lock:
             asked.attempt = server.attempts[asked.code]

@@ -8,7 +8,7 @@ import time
 import pyarrow as pa
 import pytest
 
-from nsgauge.data.judge.asking import End
+from nsgauge.data.judge.asking import End, Progress
 from nsgauge.data.judge.cache import only_run
 from nsgauge.data.judge.estimate import estimate_folder
 from nsgauge.data.judge.record import record_path
@@ -22,7 +22,7 @@ COST_OF_ONE = (100 * 1000.0 + 20 * 2000.0) / 1e6
 
 def test_every_triple_gets_the_verdict_that_the_judge_gave(bench):
     server, data = bench.serve(), bench.data(40, further=[bench.empty])
-    seen = []
+    seen: list[Progress] = []
     run = bench.judge(data, bench.recipe(server, price=PRICE), progress=seen.append)
     verdicts = bench.votes(data)
     assert len(verdicts) == 40
@@ -201,7 +201,7 @@ def test_an_endpoint_gets_as_many_questions_at_a_time_as_it_may_and_no_more(benc
 
 def test_a_pause_that_the_server_asks_for_is_kept_by_every_question(bench):
     paused = threading.Event()
-    paused_at = []
+    paused_at: list[float] = []
 
     def script(asked):
         if not paused.is_set() and len(server.log) > 10:
