@@ -64,15 +64,15 @@ class Throttle:
 
     async def _enter(self) -> None:
         while True:
+            pause = self._paused_until - _now()
+            if pause > 0:
+                await asyncio.sleep(pause)
+                continue
             async with self._changed:
-                pause = self._paused_until - _now()
-                if pause <= 0 and self._in_flight < self.limit:
+                if self._in_flight < self.limit:
                     self._in_flight += 1
                     return
-                if pause <= 0:
-                    await self._changed.wait()
-            # Not under the lock, which those who are done need.
-            await asyncio.sleep(max(0.0, pause))
+                await self._changed.wait()
 
 
 def _now() -> float:
