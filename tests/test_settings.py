@@ -54,12 +54,12 @@ def test_a_name_means_what_ships_whatever_lies_in_the_folder(shelf, tmp_path, mo
 
 @pytest.mark.parametrize("name", ["medium", "", "../cups/small", "README", "README.md", "Small"])
 def test_an_unknown_name_is_answered_with_the_known_ones(shelf, name):
-    with pytest.raises(SettingsError, match=r"cup .*none of that name ships \(large, small\)"):
+    with pytest.raises(SettingsError, match=r"cup .*none ships; known: large, small"):
         shelf.load(name, settings=Cup)
 
 
 def test_a_path_that_leads_nowhere_is_named(shelf):
-    with pytest.raises(SettingsError, match=r"nowhere\.yaml: no such file"):
+    with pytest.raises(SettingsError, match=r"cup .nowhere\.yaml.: no such file"):
         shelf.load("nowhere.yaml", settings=Cup)
 
 

@@ -84,6 +84,8 @@ def test_any_text_and_any_number_comes_back(tmp_path_factory, content, refusal, 
         cache.add(asked(), reply=reply)
         found = cache.reply("k", vote=0)
     assert found is not None
+    assert found.tokens is not None
+
     # JSON joins a split surrogate pair, as every reader of the reply would.
     def units(text):
         return text.encode("utf-16", "surrogatepass")
@@ -114,9 +116,9 @@ def test_what_was_added_survives_a_kill(path):
     died = run(ADDS_AND_DIES, path, 20)
     assert died.returncode == -signal.SIGKILL, died.stderr
     with opened(path) as cache:
-        assert [cache.reply(f"k{n}", vote=0).content for n in range(20)] == [
-            f"c{n}" for n in range(20)
-        ]
+        for number in range(20):
+            wanted = Reply(content=f"c{number}", finish_reason="stop")
+            assert cache.reply(f"k{number}", vote=0) == wanted
 
 
 def test_every_answer_is_flushed_before_add_returns(path):

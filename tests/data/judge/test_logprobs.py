@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsgauge.data.judge.logprobs import positive_probability
-from nsgauge.data.judge.prompt import JUDGE_PROMPTS, JudgePrompt
+from nsgauge.data.judge.prompt import JUDGE_PROMPTS, Axis, JudgePrompt
 from nsgauge.data.judge.reply import Reply, Token
 
 PROMPTS = {name: JUDGE_PROMPTS.load(name, settings=JudgePrompt) for name in JUDGE_PROMPTS.names()}
@@ -72,7 +72,10 @@ def test_each_axis_has_its_own_place():
         split("unsafe", of={"unsafe": 0.9, "safe": 0.1}),
         sure('"}'),
     )
-    axes = [("grounding", "not_grounded", 0.25), ("safety", "unsafe", 0.9)]
+    axes: list[tuple[Axis, str, float]] = [
+        ("grounding", "not_grounded", 0.25),
+        ("safety", "unsafe", 0.9),
+    ]
     for axis, positive, wanted in axes:
         found = positive_probability(reply, prompt=TWO, axis=axis, positive=positive)
         assert found == pytest.approx(wanted)
