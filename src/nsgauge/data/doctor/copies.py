@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -49,7 +49,7 @@ class Copies:
             of another; without a picture, those of the same item.
         pictures: Pictures under several items, by the SHA-256 of their bytes.
         prompts: Prompts under several items.
-        blind_prompts: Likewise, among the triples without a picture.
+        blind_prompts: Likewise with their caption, among the triples without a picture.
         largest_group: Items in the largest group that the split keeps together.
         sides: Triples on each side of the default split.
     """
@@ -64,11 +64,12 @@ class Copies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """One item with one prompt and picture."""
+    """One item with one prompt, picture and caption."""
 
     benchmark: str
     item: str
     prompt: str
+    caption: str | None
     digest: str | None
     side: Side
     group: str
@@ -93,15 +94,15 @@ def copies_in(triples: pa.Table, *, data: Path) -> Copies:
         triples=_repeated_triples(triples),
         pictures=_shared((place.digest, place) for place in places),
         prompts=_shared((place.prompt, place) for place in places),
-        blind_prompts=_shared((p.prompt, p) for p in places if p.digest is None),
+        blind_prompts=_shared(((p.prompt, p.caption), p) for p in places if p.digest is None),
         largest_group=max(map(len, items_of.values()), default=0),
         sides=dict(sides),
     )
 
 
 def _places(triples: pa.Table, *, data: Path) -> list[_Place]:
-    """The distinct (item, prompt, picture), in order of first appearance."""
-    keys = ["benchmark", "item_id", "prompt", "image"]
+    """The distinct (item, prompt, picture, caption), in order of first appearance."""
+    keys = ["benchmark", "item_id", "prompt", "image", "caption"]
     grouped = triples.group_by(keys, use_threads=False).aggregate([([], "count_all")]).to_pylist()
     digests = _digests({row["image"] for row in grouped if row["image"] is not None}, data=data)
     items = [item_key(row["benchmark"], row["item_id"]) for row in grouped]
@@ -113,6 +114,7 @@ def _places(triples: pa.Table, *, data: Path) -> list[_Place]:
             benchmark=row["benchmark"],
             item=item,
             prompt=row["prompt"],
+            caption=row["caption"],
             digest=digest,
             side=side,
             group=group,
@@ -151,9 +153,9 @@ def _repeated_triples(triples: pa.Table) -> int:
     return int(keyed.num_rows - keyed.group_by(keyed.column_names).aggregate([]).num_rows)
 
 
-def _shared(contents: Iterable[tuple[str | None, _Place]]) -> Shared:
+def _shared(contents: Iterable[tuple[Hashable, _Place]]) -> Shared:
     """The contents that lie under several items; None is no content."""
-    places: dict[str, list[_Place]] = defaultdict(list)
+    places: dict[Hashable, list[_Place]] = defaultdict(list)
     for content, place in contents:
         if content is not None:
             places[content].append(place)

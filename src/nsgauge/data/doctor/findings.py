@@ -114,8 +114,8 @@ def _on_copies(found: Diagnosis) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, f"{text}: {wanted}")
     elif copies.prompts.apart:
         text = (
-            f"{_under(copies.prompts, what='prompts')} with other pictures, and the default "
-            f"split has {copies.prompts.apart} of them on different sides"
+            f"{_under(copies.prompts, what='prompts')} with other pictures or captions, and "
+            f"the default split has {copies.prompts.apart} of them on different sides"
         )
         wanted = "the words alone are no unseen prompt: look at the report's image controls"
         yield Finding(Severity.NOTE, f"{text}: {wanted}")
