@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from nsgauge.data.importers.mapping import Label, Mapping
-from nsgauge.data.importers.readers import Record
+from nsgauge.data.importers.reading.readers import Record
 
 CHARACTERS_LIMIT = 1_000_000
 """A longer text is a reject: it is a dump, not an answer."""

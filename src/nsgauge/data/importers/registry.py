@@ -7,16 +7,22 @@ from pathlib import Path
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Importer, ImportOptions
-from nsgauge.data.importers.deepsafe import import_deepsafe, recognises_deepsafe
-from nsgauge.data.importers.inspect_ai import import_inspect_ai, recognises_inspect_ai
-from nsgauge.data.importers.lm_eval import import_lm_eval, recognises_lm_eval
-from nsgauge.data.importers.lmms_eval import import_lmms_eval, recognises_lmms_eval
-from nsgauge.data.importers.msts import import_msts, recognises_msts
+from nsgauge.data.importers.formats.deepsafe.importer import import_deepsafe, recognises_deepsafe
+from nsgauge.data.importers.formats.harness.lm_eval import import_lm_eval, recognises_lm_eval
+from nsgauge.data.importers.formats.harness.lmms_eval import import_lmms_eval, recognises_lmms_eval
+from nsgauge.data.importers.formats.inspect_ai.importer import (
+    import_inspect_ai,
+    recognises_inspect_ai,
+)
+from nsgauge.data.importers.formats.msts.importer import import_msts, recognises_msts
+from nsgauge.data.importers.formats.siuo.importer import import_siuo, recognises_siuo
+from nsgauge.data.importers.formats.table import import_table, recognises_table
+from nsgauge.data.importers.formats.vlmevalkit.importer import (
+    import_vlmevalkit,
+    recognises_vlmevalkit,
+)
+from nsgauge.data.importers.formats.vlsbench.importer import import_vlsbench, recognises_vlsbench
 from nsgauge.data.importers.reasoning import stripped
-from nsgauge.data.importers.siuo import import_siuo, recognises_siuo
-from nsgauge.data.importers.table import import_table, recognises_table
-from nsgauge.data.importers.vlmevalkit import import_vlmevalkit, recognises_vlmevalkit
-from nsgauge.data.importers.vlsbench import import_vlsbench, recognises_vlsbench
 from nsgauge.data.tables import DataSummary, SourceNote, write_data
 from nsgauge.errors import DataError, SettingsError
 

@@ -15,7 +15,7 @@ from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, RejectLog
 from nsgauge.data.importers.fields import Fields, UnusableRowError
 from nsgauge.data.importers.mapping import LABEL_FIELDS, Mapping
-from nsgauge.data.importers.readers import Rows
+from nsgauge.data.importers.reading.readers import Rows
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, ImageError
 from nsgauge.protocol import Grounding, Safety

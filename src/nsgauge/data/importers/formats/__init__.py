@@ -1,0 +1,1 @@
+"""One module or package a format: its files to records, and what their columns mean."""

@@ -1,0 +1,1 @@
+"""DeepSafe (uni_eval): its runs of VLSBench and SIUO."""

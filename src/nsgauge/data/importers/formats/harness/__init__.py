@@ -1,0 +1,1 @@
+"""lm-eval and lmms-eval, whose sample files are alike."""

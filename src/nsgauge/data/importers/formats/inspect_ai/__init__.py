@@ -1,0 +1,1 @@
+"""inspect_ai: logs, their samples and scores."""

@@ -1,0 +1,1 @@
+"""MSTS: its tree of files, and its labels."""

@@ -1,0 +1,1 @@
+"""SIUO: runs of three responses an item, and what their judges wrote."""

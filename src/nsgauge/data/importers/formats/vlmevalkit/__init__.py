@@ -1,0 +1,1 @@
+"""VLMEvalKit: result files, what their names tell, and what is a verdict."""

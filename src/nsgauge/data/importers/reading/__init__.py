@@ -1,0 +1,1 @@
+"""From files to records: tables of every kind, archives, pictures, messages."""
