@@ -1,8 +1,10 @@
 import json
+import zipfile
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from nsgauge.data.export import export_rows
 from nsgauge.data.importers.contract import ImportOptions
@@ -62,6 +64,31 @@ def jsonl(tmp_path):
     def write(rows: list[dict[str, object]], name: str = "a.jsonl") -> Path:
         path: Path = tmp_path / name
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return write
+
+
+@pytest.fixture(params=[zipfile.ZIP_DEFLATED, 93], ids=["deflate", "zstd"])
+def zip_method(request):
+    """How the members of a ZIP file are packed."""
+    if request.param == 93:
+        pytest.importorskip("zipfile_zstd")
+    return request.param
+
+
+@pytest.fixture
+def xlsx(tmp_path):
+    """Write rows as those of a workbook, under a header of all their columns."""
+
+    def write(rows: list[dict[str, object]], name: str | Path = "a.xlsx") -> Path:
+        path: Path = tmp_path / name
+        book = Workbook()
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        book.active.append(columns)
+        for row in rows:
+            book.active.append([row.get(column) for column in columns])
+        book.save(path)
         return path
 
     return write

@@ -1,5 +1,7 @@
 import pytest
 
+from nsgauge.data.importers.contract import ImportOptions
+from nsgauge.data.importers.mapping import format_mapping
 from nsgauge.errors import DataError, SettingsError
 from nsgauge.protocol import Grounding, Safety
 from nsgauge.records import VerdictState
@@ -126,3 +128,36 @@ def test_a_hallucination_mark_comes_along(run_import, jsonl):
     path = jsonl(rows)
     outcome = run_import("table", path, labels=["hallucinated:=unknown"])
     assert [v.hallucinated for v in outcome.verdicts] == [True, False, None]
+
+
+SAFE, UNSAFE, GROUNDED = Safety.SAFE, Safety.UNSAFE, Grounding.GROUNDED
+OWN = ["a:1=safe", "a:2=unsafe", "a:1=unjudged", "a:2=unjudged", "b:x=grounded"]
+BOTH = ["p=prompt", "r=response", "a=safety", "a=grounding"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "safety", "grounding"),
+    [
+        ([], SAFE, VerdictState.UNJUDGED),
+        (["a:1=grounded"], SAFE, GROUNDED),
+        (["a:1=unsafe"], UNSAFE, VerdictState.UNJUDGED),
+        (["a:1=unsafe", "a:1=grounded"], UNSAFE, GROUNDED),
+        (["a:1=unsafe", "a:1=failed"], UNSAFE, VerdictState.FAILED),
+        (["a:1=failed"], VerdictState.FAILED, VerdictState.FAILED),
+    ],
+)
+def test_a_formats_label_yields_only_on_the_axis_that_the_user_speaks_of(labels, safety, grounding):
+    options = ImportOptions(labels=labels)
+    found = format_mapping(BOTH, labels=OWN, options=options, present=["p", "r", "a"])
+    said = [found.label({"a": 1}, field=field, where="") for field in ("safety", "grounding")]
+    assert said == [safety, grounding]
+    other = [found.label({"a": 2}, field=field, where="") for field in ("safety", "grounding")]
+    assert other == [UNSAFE, VerdictState.UNJUDGED]
+
+
+def test_a_formats_label_for_an_axis_that_is_not_mapped_says_nothing():
+    options = ImportOptions(mapping=["b=grounding"])
+    found = format_mapping(BOTH, labels=OWN, options=options, present=["p", "r", "a", "b"])
+    assert found.label({"a": 1}, field="safety", where="") is SAFE
+    assert ("grounding", "1") not in found.meanings
+    assert found.label({"b": "x"}, field="grounding", where="") is GROUNDED

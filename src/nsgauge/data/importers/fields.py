@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from nsgauge.data.importers.conversion import UnusableRowError
 from nsgauge.data.importers.mapping import Label, Mapping
-from nsgauge.data.importers.reading.readers import Record
+from nsgauge.data.importers.reading.records import NESTING_LIMIT, Record, is_too_deep
 
 CHARACTERS_LIMIT = 1_000_000
 """A longer text is a reject: it is a dump, not an answer."""
@@ -15,19 +16,6 @@ CHARACTERS_LIMIT = 1_000_000
 Word = TypeVar("Word", bound=StrEnum)
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-class UnusableRowError(Exception):
-    """A row can't become a triple: the one error that ends as a Reject.
-
-    Args:
-        reason: The code of the Reject.
-        detail: What was found and wanted.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 class Fields:
@@ -153,7 +141,7 @@ class Fields:
         """What `extras` holds and the columns that no field uses, as one JSON object, or None.
 
         Raises:
-            UnusableRowError: `bad_extras`: it is neither an object nor the text of one.
+            UnusableRowError: `bad_extras`: it is neither an object nor the text of one; `too_deep`.
         """
         used = {column for column in self._mapping.columns.values() if column in self._values}
         paths = [column for column in self._mapping.columns.values() if column not in used]
@@ -172,9 +160,10 @@ class Fields:
         except (ValueError, RecursionError) as error:
             raise UnusableRowError("bad_extras", "extras is text, but not JSON") from error
         if not isinstance(parsed, dict):
-            raise UnusableRowError(
-                "bad_extras", f"extras is {type(parsed).__name__}, wanted an object"
-            )
+            found = type(parsed).__name__
+            raise UnusableRowError("bad_extras", f"extras is {found}, wanted an object")
+        if is_too_deep(parsed):
+            raise UnusableRowError("too_deep", f"extras nest deeper than {NESTING_LIMIT} levels")
         return parsed
 
     def _clean(self, text: str) -> str:

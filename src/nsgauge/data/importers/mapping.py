@@ -1,7 +1,7 @@
 """What the columns of a table mean, as the user said it: `column=field`, `column:value=label`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
@@ -139,7 +139,8 @@ def format_mapping(
 
     Args:
         defaults: The format's own pairs; one whose column isn't there is left out.
-        labels: The format's own `column:value=label`; the user's come first.
+        labels: The format's own `column:value=label`; each holds on the axes for which the user
+            gives this value no meaning.
         options: The user's pairs and labels.
         present: The columns of the source.
 
@@ -147,19 +148,21 @@ def format_mapping(
         SettingsError: the user's pairs or labels aren't of their form.
         DataError: a required field has no column, or a column that the user named isn't there.
     """
-    taken = {pair.rpartition("=")[2] for pair in options.mapping}
-    own = [pair for pair in defaults if pair.rpartition("=")[2] not in taken]
-    kept = [pair for pair in own if _is_there(pair.rpartition("=")[0], present=present)]
-    columns = {pair.rpartition("=")[0] for pair in (*options.mapping, *kept)}
-    spoken = {label.rpartition("=")[0] for label in options.labels}
-    further = [
-        label
-        for label in labels
-        if label.rpartition("=")[0] not in spoken and label.partition(":")[0] in columns
+    taken = by_field(options.mapping)
+    kept = [
+        f"{column}={field}"
+        for field, column in by_field(defaults).items()
+        if field not in taken and _is_there(column, present=present)
     ]
-    return parse_mapping(
-        [*options.mapping, *kept], labels=[*options.labels, *further], present=present
-    )
+    mapping = parse_mapping([*options.mapping, *kept], labels=options.labels, present=present)
+    own = _meanings_left(labels, columns=mapping.columns, taken=mapping.meanings)
+    return replace(mapping, meanings={**mapping.meanings, **own})
+
+
+def by_field(pairs: Sequence[str]) -> dict[str, str]:
+    """The column (or constant, in its quotes) of each field in some `column=field`."""
+    split = (pair.rpartition("=") for pair in pairs)
+    return {field: column for column, _, field in split}
 
 
 def lookup(values: dict[str, Any], column: str) -> Any:
@@ -195,7 +198,7 @@ def _check_columns(
 def _meanings(labels: Sequence[str], *, columns: dict[str, str]) -> dict[tuple[str, str], Label]:
     """By field and value, the meaning; a state is for the axes that no label speaks of."""
     meanings: dict[tuple[str, str], Label] = {}
-    for text in sorted(labels, key=lambda text: text.rpartition("=")[2] in _STATES):
+    for text in _states_last(labels):
         left, _, word = text.rpartition("=")
         keys = _keys(text, left=left, word=word, columns=columns)
         if word in _STATES:
@@ -206,18 +209,45 @@ def _meanings(labels: Sequence[str], *, columns: dict[str, str]) -> dict[tuple[s
     return meanings
 
 
+def _meanings_left(
+    labels: Sequence[str], *, columns: dict[str, str], taken: dict[tuple[str, str], Label]
+) -> dict[tuple[str, str], Label]:
+    """As `_meanings`, of a format's labels where those of the user leave something to say."""
+    meanings: dict[tuple[str, str], Label] = {}
+    for text in _states_last(labels):
+        left, _, word = text.rpartition("=")
+        if not _owners(left, columns=columns):
+            continue
+        for key in _keys(text, left=left, word=word, columns=columns):
+            if key not in taken:
+                meanings.setdefault(key, _word(key, word))
+    return meanings
+
+
+def _states_last(labels: Sequence[str]) -> list[str]:
+    return sorted(labels, key=lambda text: text.rpartition("=")[2] in _STATES)
+
+
+def _owners(left: str, *, columns: dict[str, str]) -> list[str]:
+    """The label fields whose column the `column:value` speaks of."""
+    return [
+        field
+        for field in LABEL_FIELDS
+        if field in columns and left.startswith(f"{columns[field]}:")
+    ]
+
+
 def _keys(text: str, *, left: str, word: str, columns: dict[str, str]) -> list[tuple[str, str]]:
     """The (field, value) pairs that one `column:value=word` speaks of."""
-    labelled = {field: columns[field] for field in LABEL_FIELDS if field in columns}
-    owners = [field for field, column in labelled.items() if left.startswith(f"{column}:")]
+    owners = _owners(left, columns=columns)
     if not owners:
-        known = ", ".join(sorted(set(labelled.values()))) or "none"
+        known = ", ".join(sorted({columns[f] for f in LABEL_FIELDS if f in columns})) or "none"
         raise SettingsError(f"label {text!r}: write column:value=label; label columns: {known}")
     knowing = [field for field in owners if word in _WORDS[field]]
     if not knowing:
         words = ", ".join(dict.fromkeys(word for field in owners for word in _WORDS[field]))
         raise SettingsError(f"label {text!r}: {word!r} is not one of {words}")
-    return [(field, left.removeprefix(f"{labelled[field]}:").strip()) for field in knowing]
+    return [(field, left.removeprefix(f"{columns[field]}:").strip()) for field in knowing]
 
 
 def _word(key: tuple[str, str], word: str) -> Label:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, RejectLog
-from nsgauge.data.importers.fields import Fields, UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError, reject_of
+from nsgauge.data.importers.fields import Fields
 from nsgauge.data.importers.mapping import LABEL_FIELDS, Mapping
-from nsgauge.data.importers.reading.readers import Rows
+from nsgauge.data.importers.reading.records import Rows
+from nsgauge.data.importers.reading.workbook import CELL_CHARACTERS_LIMIT, CUT_COLUMN
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, ImageError
 from nsgauge.protocol import Grounding, Safety
@@ -84,6 +86,7 @@ class _RowReader:
         self._contents: dict[str, str] = {}
         self._made_ids: Counter[str] = Counter()
         self._missing_pictures = 0
+        self._cut = 0
 
     def triples(self) -> Iterator[Triple]:
         """The triples, while verdicts, rejects and notes fill up."""
@@ -93,12 +96,13 @@ class _RowReader:
             if isinstance(row, Reject):
                 self.rejects.add(row)
                 continue
+            self._cut += CUT_COLUMN in row.values
             fields = Fields(row, mapping=self._mapping)
             try:
                 triple = self._triple(fields)
                 verdict = self._verdict(fields, triple_id=triple.triple_id)
-            except UnusableRowError as error:
-                self.rejects.add(Reject(row.where, error.reason, str(error)))
+            except (UnusableRowError, ImageError) as error:
+                self.rejects.add(reject_of(error, where=row.where))
                 continue
             cleaned += fields.cleaned
             self.verdicts += [] if verdict is None else [verdict]
@@ -110,6 +114,11 @@ class _RowReader:
         self._note(cleaned=cleaned, merged=merged)
 
     def _note(self, *, cleaned: int, merged: int) -> None:
+        if self._cut:
+            text = (
+                f"{self._cut} rows have a text that xlsx cut at {CELL_CHARACTERS_LIMIT} characters"
+            )
+            self._source.notes.append(f"{text} (see {CUT_COLUMN}): import another kind of file")
         if cleaned:
             text = f"{cleaned} texts had NUL or lone surrogates; they read U+FFFD now"
             self._source.notes.append(text)
@@ -169,7 +178,7 @@ class _RowReader:
             if error.code == "missing" and self._source.pictures_may_miss:
                 self._missing_pictures += 1
                 return None
-            raise UnusableRowError(f"image_{error.code}", str(error)) from error
+            raise
 
     def _verdict(self, fields: Fields, *, triple_id: str) -> Verdict | None:
         """The row's verdict; None where the source, or the row, has none."""

@@ -5,7 +5,7 @@ import pytest
 from openpyxl import Workbook
 
 from nsgauge.data.importers.reading import archive
-from nsgauge.data.importers.reading.readers import records_of
+from nsgauge.data.importers.reading.records import records_of
 from nsgauge.data.importers.reading.workbook import read_xlsx
 from nsgauge.errors import DataError
 

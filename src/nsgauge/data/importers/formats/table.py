@@ -7,7 +7,8 @@ from nsgauge.data.folders import file_digest
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
 from nsgauge.data.importers.mapping import REQUIRED, parse_mapping
-from nsgauge.data.importers.reading.readers import SUFFIXES, peeked, read_records, records_of
+from nsgauge.data.importers.reading.readers import SUFFIXES, read_records
+from nsgauge.data.importers.reading.records import peeked, records_of
 from nsgauge.data.importers.rows import RowSource, import_rows
 from nsgauge.errors import DataError
 

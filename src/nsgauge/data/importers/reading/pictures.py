@@ -1,7 +1,7 @@
 """Pictures as results name them: inside the text, on the net, or by a path of another machine."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from nsgauge.data.importers.reading.data_uri import data_uri_bytes, is_data_uri
@@ -15,6 +15,7 @@ URL_COLUMN = "picture_url"
 """Where a row names a picture that would have to be fetched."""
 
 _INSIDE = "data URI"
+_DATA_SET_FOLDER = "imgs/"
 _URLS = ("http://", "https://", "ftp://", "s3://", "gs://", "hf://")
 
 
@@ -87,3 +88,19 @@ class PictureReader:
             (self._further, f"have several pictures; the first counts, see {FURTHER_COLUMN}"),
         ]
         return [f"{count} rows {words}" for count, words in counted if count]
+
+
+def picture_tail(path: str) -> str:
+    r"""A picture's path from the data set's folder on, without the root it had on its machine.
+
+    Example:
+        >>> picture_tail("C:\\runs\\vlsbench\\imgs\\7.png")
+        'imgs/7.png'
+    """
+    plain = path.replace("\\", "/")
+    head, found, tail = plain.rpartition(_DATA_SET_FOLDER)
+    if found and head[-1:] in ("", "/"):
+        return f"{_DATA_SET_FOLDER}{tail}"
+    windows = PureWindowsPath(plain)
+    # An absolute path holds on one machine only; what is left of it elsewhere is the name.
+    return windows.name if windows.root else plain

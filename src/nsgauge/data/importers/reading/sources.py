@@ -1,9 +1,8 @@
-"""What importers of results share: the files of a source, and columns beside the source's own."""
+"""The files of a source, which may be a folder of folders."""
 
 from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from nsgauge.data.folders import file_digest
 
@@ -41,11 +40,3 @@ def digests(files: Collection[Path], *, source: Path) -> dict[str, str]:
     """SHA-256 of each file, by its name inside `source`."""
     root = source if source.is_dir() else source.parent
     return {path.relative_to(root).as_posix(): file_digest(path) for path in files}
-
-
-def with_columns(
-    values: dict[str, Any], columns: dict[str, Any], *, reserved: Collection[str]
-) -> dict[str, Any]:
-    """A row with columns of the importer's; its own with a reserved name become `source_<name>`."""
-    own = {f"source_{key}" if key in reserved else key: value for key, value in values.items()}
-    return {**own, **columns}

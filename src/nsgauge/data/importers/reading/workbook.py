@@ -14,7 +14,7 @@ from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
 
 from nsgauge.data.importers.reading.archive import opened_archive
-from nsgauge.data.importers.reading.readers import Record, Rows
+from nsgauge.data.importers.reading.records import Record, Rows
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError
 

@@ -86,6 +86,7 @@ REPLIES = [
     (judgment(1) + judgment(3), ("unparsable", None)),
     ("{" * 3000 + "}" * 3000, ("unparsable", None)),
     ("[1]", ("unparsable", None)),
+    ('{"label": ' + "[" * 500 + "]" * 500 + "}", ("unparsable", None)),
 ]
 
 

@@ -1,5 +1,4 @@
 import base64
-import importlib.util
 import json
 import sys
 import zipfile
@@ -11,11 +10,6 @@ from PIL import Image
 from nsgauge.errors import DataError
 from nsgauge.protocol import Grounding, Safety
 from nsgauge.records import ResponseState, VerdictState
-
-ZSTD = 93
-needs_zstd = pytest.mark.skipif(
-    importlib.util.find_spec("zipfile_zstd") is None, reason="zipfile-zstd is not installed"
-)
 
 
 def png(colour):
@@ -83,8 +77,6 @@ def write_json(path, document):
 
 def write_eval(path, document, *, method=zipfile.ZIP_DEFLATED, header="header.json"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    if method == ZSTD:
-        importlib.import_module("zipfile_zstd")
     with zipfile.ZipFile(path, "w", compression=method) as file:
         for one in document["samples"]:
             file.writestr(f"samples/{one['id']}_epoch_{one['epoch']}.json", json.dumps(one))
@@ -95,25 +87,26 @@ def write_eval(path, document, *, method=zipfile.ZIP_DEFLATED, header="header.js
     return path
 
 
-METHODS = [zipfile.ZIP_DEFLATED, pytest.param(ZSTD, marks=needs_zstd)]
 GRADED = {
     "mapping": ["scores.grade.value=safety", "scores.grade.explanation=reason"],
     "labels": ["scores.grade.value:C=safe", "scores.grade.value:I=unsafe"],
 }
 
 
-@pytest.mark.parametrize("method", [None, *METHODS])
-def test_logs_of_every_kind_give_the_same_triples(method, run_import, round_trips, tmp_path):
+@pytest.mark.parametrize("suffix", [".json", ".eval"])
+def test_logs_of_every_kind_give_the_same_triples(
+    suffix, zip_method, run_import, round_trips, tmp_path
+):
     samples = [
         sample("007"),
         sample(7, answer="<think>Hm.</think> A boat.", score="I"),
         sample(7, epoch=2, answer=""),
         sample("NA/x", score=float("nan")),
     ]
-    if method is None:
+    if suffix == ".json":
         path = write_json(tmp_path / "run.json", log(samples))
     else:
-        path = write_eval(tmp_path / "run.eval", log(samples), method=method)
+        path = write_eval(tmp_path / "run.eval", log(samples), method=zip_method)
     outcome = run_import("auto", path, **GRADED)
     found = {t.triple_id: (t.item_id, t.sample, t.response) for t in outcome.triples}
     assert found == {
@@ -182,6 +175,9 @@ def test_a_score_of_several_parts_may_tell_both_axes(run_import, round_trips, tm
 def test_a_score_without_a_meaning_or_a_place_stops_the_import(run_import, tmp_path):
     path = write_json(tmp_path / "run.json", log([sample(1, score="P")]))
     with pytest.raises(DataError, match=r"run.json sample 1: scores.grade.value is 'P', which has"):
+        run_import("inspect", path, **GRADED)
+    path = write_json(tmp_path / "run.json", log([sample(1, score="NaN")]))
+    with pytest.raises(DataError, match=r"scores.grade.value is 'NaN', which has no meaning"):
         run_import("inspect", path, **GRADED)
     with pytest.raises(DataError, match=r"no sample has scores\.grades\.value"):
         run_import("inspect", path, mapping=["scores.grades.value=safety"])
@@ -304,10 +300,9 @@ def test_broken_samples_are_rejects(run_import, tmp_path):
     assert outcome.triples[-1].response == "a\ufffd"
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_damaged_member_is_a_reject_of_its_own(method, run_import, tmp_path):
+def test_a_damaged_member_is_a_reject_of_its_own(zip_method, run_import, tmp_path):
     samples = [sample(n) for n in range(3)]
-    path = write_eval(tmp_path / "run.eval", log(samples), method=method)
+    path = write_eval(tmp_path / "run.eval", log(samples), method=zip_method)
     with zipfile.ZipFile(path) as file:
         start = file.getinfo("samples/1_epoch_1.json").header_offset + 60
     content = bytearray(path.read_bytes())
@@ -341,9 +336,9 @@ def test_archives_that_are_no_logs_are_errors(run_import, tmp_path):
         run_import("inspect", tmp_path / "none")
 
 
-@needs_zstd
 def test_zstd_without_its_package_says_what_to_do(run_import, tmp_path, monkeypatch):
-    path = write_eval(tmp_path / "run.eval", log([sample(1)]), method=ZSTD)
+    pytest.importorskip("zipfile_zstd")
+    path = write_eval(tmp_path / "run.eval", log([sample(1)]), method=93)
     # A None in sys.modules is how an import fails.
     monkeypatch.setitem(sys.modules, "zipfile_zstd", None)
     with pytest.raises(DataError, match=r"install nsgauge\[inspect\], or convert it to json"):

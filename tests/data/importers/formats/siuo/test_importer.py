@@ -229,7 +229,7 @@ def test_what_has_no_responses_says_what_to_do(run_import, write, tmp_path):
         run_import("siuo", write(item(1001), "runs/output_0-1001.json"))
     with pytest.raises(DataError, match="no file named siuo_gen-VLLM"):
         run_import("siuo", tmp_path)
-    with pytest.raises(DataError, match="wanted a list of rows"):
+    with pytest.raises(DataError, match="wanted a list of objects"):
         run_import("siuo", write({"a": 1}))
 
 

@@ -2,7 +2,6 @@ import csv
 import json
 
 import pytest
-from openpyxl import Workbook
 from PIL import Image
 
 from nsgauge.data.importers.reading.workbook import CELL_CHARACTERS_LIMIT
@@ -23,29 +22,22 @@ PLAIN: list[dict[str, object]] = [
 ]
 
 
-def write_xlsx(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    book = Workbook()
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    book.active.append(columns)
-    for row in rows:
-        book.active.append([row.get(column) for column in columns])
-    book.save(path)
-    return path
-
-
-def write(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".xlsx":
-        return write_xlsx(path, rows)
-    if path.suffix == ".json":
-        path.write_text(json.dumps(rows))
+@pytest.fixture
+def write(xlsx):
+    def written(path, rows):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".xlsx":
+            return xlsx(rows, name=path)
+        if path.suffix == ".json":
+            path.write_text(json.dumps(rows))
+            return path
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter="\t")
+            writer.writeheader()
+            writer.writerows(rows)
         return path
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
+
+    return written
 
 
 def siuo(index, score, log, **more):
@@ -64,7 +56,9 @@ def siuo(index, score, log, **more):
 
 
 @pytest.mark.parametrize("suffix", [".xlsx", ".tsv", ".json"])
-def test_predictions_read_alike_from_every_kind_of_file(suffix, run_import, round_trips, tmp_path):
+def test_predictions_read_alike_from_every_kind_of_file(
+    suffix, run_import, round_trips, tmp_path, write
+):
     rows = [dict(row) for row in PLAIN]
     if suffix == ".tsv":
         rows[3]["index"] = "4"
@@ -90,7 +84,7 @@ def test_predictions_read_alike_from_every_kind_of_file(suffix, run_import, roun
     round_trips(outcome)
 
 
-def test_scores_of_siuo_become_verdicts_and_states(run_import, round_trips, tmp_path):
+def test_scores_of_siuo_become_verdicts_and_states(run_import, round_trips, tmp_path, write):
     rows = [
         siuo(1, 1, "True"),
         siuo(2, 0, "False"),
@@ -121,7 +115,7 @@ def test_scores_of_siuo_become_verdicts_and_states(run_import, round_trips, tmp_
 
 
 @pytest.mark.parametrize("suffix", [".xlsx", ".json"])
-def test_labels_of_mm_safety_bench(suffix, run_import, tmp_path):
+def test_labels_of_mm_safety_bench(suffix, run_import, tmp_path, write):
     said = [
         ("safe", "safe", VerdictState.ANSWERED),
         ("unsafe", "Your output: unsafe", VerdictState.ANSWERED),
@@ -142,7 +136,7 @@ def test_labels_of_mm_safety_bench(suffix, run_import, tmp_path):
     assert {(t.vllm, t.benchmark) for t in outcome.triples} == {("a_b", "MMSafetyBench")}
 
 
-def test_what_exact_matching_says_is_no_verdict(run_import, tmp_path):
+def test_what_exact_matching_says_is_no_verdict(run_import, tmp_path, write):
     rows = [siuo(1, 1, "rule"), siuo(2, 0, "rule")]
     path = write(tmp_path / "North_SIUO_GEN_exact_matching_detailed.xlsx", rows)
     outcome = run_import("auto", path)
@@ -161,7 +155,7 @@ MSS = [
 ]
 
 
-def test_behaviour_is_a_verdict_only_where_the_user_says_so(run_import, tmp_path):
+def test_behaviour_is_a_verdict_only_where_the_user_says_so(run_import, tmp_path, write):
     path = write(tmp_path / "North_MSSBench_gpt-4o_detailed.xlsx", MSS)
     outcome = run_import("auto", path)
     assert [v.state for v in outcome.verdicts] == [VerdictState.UNJUDGED]
@@ -181,14 +175,14 @@ def test_behaviour_is_a_verdict_only_where_the_user_says_so(run_import, tmp_path
     assert any("without a mark" in note for note in mapped.summary.notes)
 
 
-def test_an_unknown_score_stops_the_import(run_import, tmp_path):
+def test_an_unknown_score_stops_the_import(run_import, tmp_path, write):
     path = write(tmp_path / "North_SIUO_GEN_gpt-4o_detailed.xlsx", [siuo(1, 2, "True")])
     with pytest.raises(DataError, match=r"row 1: safety is '2', which has no meaning"):
         run_import("vlmevalkit", path)
 
 
 def test_a_folder_gives_the_votes_of_several_judges_on_one_triple(
-    run_import, round_trips, tmp_path
+    run_import, round_trips, tmp_path, write
 ):
     rows = [siuo(1, 1, "True"), siuo(2, 0, "False")]
     plain = [{key: row[key] for key in ("index", "question", "prediction")} for row in rows]
@@ -216,7 +210,7 @@ def test_a_folder_gives_the_votes_of_several_judges_on_one_triple(
     round_trips(outcome)
 
 
-def test_pictures_are_found_by_index_or_by_the_end_of_their_path(run_import, tmp_path):
+def test_pictures_are_found_by_index_or_by_the_end_of_their_path(run_import, tmp_path, write):
     pictures = tmp_path / "pictures"
     (pictures / "deep").mkdir(parents=True)
     for number, name in enumerate(["1.png", "2.jpg", "deep/x.png", "deep/y.png"]):
@@ -271,7 +265,9 @@ def test_pictures_are_found_by_index_or_by_the_end_of_their_path(run_import, tmp
         ("results.xlsx", {"benchmark": "mine", "vllm": "me"}, ("me", "mine", "")),
     ],
 )
-def test_names_are_told_by_the_file_or_by_options(name, options, wanted, run_import, tmp_path):
+def test_names_are_told_by_the_file_or_by_options(
+    name, options, wanted, run_import, tmp_path, write
+):
     path = write(tmp_path / name, [{**siuo(1, 1, "True")}])
     vllm, benchmark, judge = wanted
     outcome = run_import("vlmevalkit", path, **options, **({} if judge else {"judge": "j"}))
@@ -298,19 +294,22 @@ def test_what_cannot_be_read_says_why(name, content, message, run_import, tmp_pa
         run_import("vlmevalkit", tmp_path / name)
 
 
-def test_rows_without_an_index_or_with_odd_predictions_are_rejects(run_import, tmp_path):
+def test_rows_without_an_index_or_with_odd_predictions_are_rejects(run_import, tmp_path, write):
     rows = [*PLAIN[:2], {"index": None, "question": "q", "prediction": "p"}]
     rows += [{"index": 9, "question": "q", "prediction": ["p"]}]
     rows += [{"index": 10, "question": "q\ud800", "prediction": float("nan")}]
     rows += [{"index": float("inf"), "question": "q", "prediction": "p"}]
+    rows += [{"index": 11, "question": "q", "prediction": "NaN"}]
     path = write(tmp_path / "North_Kites.json", rows)
     outcome = run_import("vlmevalkit", path)
     assert outcome.summary.rejects == {"missing_value": 1, "not_text": 1}
     assert outcome.triples[2].prompt == "q\ufffd"
+    # Only a bare NaN stands for an empty response; in quotes it is one.
     assert outcome.triples[2].response_state is ResponseState.EMPTY
+    assert outcome.triples[-1].response == "NaN"
 
 
-def test_reasoning_stays_in_its_column(run_import, tmp_path):
+def test_reasoning_stays_in_its_column(run_import, tmp_path, write):
     rows = [{**PLAIN[0], "thinking": "Hm.", "state": "Ohio", "judge": "Dredd"}]
     outcome = run_import("vlmevalkit", write(tmp_path / "North_Kites.xlsx", rows))
     extras = json.loads(outcome.triples[0].extras)
@@ -320,7 +319,7 @@ def test_reasoning_stays_in_its_column(run_import, tmp_path):
     assert outcome.verdicts == []
 
 
-def test_texts_that_excel_cut_are_marked_and_counted(run_import, tmp_path):
+def test_texts_that_excel_cut_are_marked_and_counted(run_import, tmp_path, write):
     rows = [{**PLAIN[0]}, {**PLAIN[0], "index": 2, "prediction": "x" * CELL_CHARACTERS_LIMIT}]
     path = write(tmp_path / "North_Kites.xlsx", rows)
     outcome = run_import("vlmevalkit", path)
@@ -330,9 +329,9 @@ def test_texts_that_excel_cut_are_marked_and_counted(run_import, tmp_path):
     assert outcome.summary.notes[0].startswith("1 rows have a text that xlsx cut at 32767")
 
 
-def test_other_files_are_not_taken_for_results(run_import, tmp_path):
+def test_other_files_are_not_taken_for_results(run_import, tmp_path, write):
     (tmp_path / "broken.xlsx").write_bytes(b"oops")
-    with pytest.raises(DataError, match="of no format known by its look"):
+    with pytest.raises(DataError, match=r"broken\.xlsx: not a readable ZIP file"):
         run_import("auto", tmp_path / "broken.xlsx")
     table = tmp_path / "table.json"
     table.write_text(json.dumps([{"index": 1, "prompt": "p", "response": "r"}]))

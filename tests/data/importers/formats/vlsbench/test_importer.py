@@ -242,7 +242,7 @@ def test_what_is_no_run_says_what_to_do(run_import, write, dataset, tmp_path):
     with pytest.raises(DataError, match="give --vllm"):
         run_import("vlsbench", write(LOGS, "results.json"))
     assert run_import("auto", write(LOGS, "results.json"), vllm="m").triples[0].vllm == "m"
-    with pytest.raises(DataError, match="wanted a list of rows, or an object with one in logs"):
+    with pytest.raises(DataError, match="wanted a list of objects, or an object with one in logs"):
         run_import("vlsbench", write({"stats": STATS}, plain=True))
     with pytest.raises(DataError, match="no file named"):
         run_import("vlsbench", dataset.parent)

@@ -4,42 +4,34 @@ Source: the layout that the public repository writes: `result.json`, an object w
 config and its rows in `details`, or `predictions.jsonl`, the rows before anybody judged them.
 """
 
-from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import (
+    SampleIds,
+    UnusableRowError,
+    converted,
+    with_columns,
+)
 from nsgauge.data.importers.formats.deepsafe.verdicts import (
     FILTERED,
     siuo_columns,
     vlsbench_columns,
 )
 from nsgauge.data.importers.formats.siuo import rows as siuo
-from nsgauge.data.importers.formats.vlsbench import importer as vlsbench_importer
 from nsgauge.data.importers.formats.vlsbench import rows as vlsbench
-from nsgauge.data.importers.formats.vlsbench.rows import (
-    content_item_id,
-    listed,
-    mentions,
-    picture_tail,
-)
 from nsgauge.data.importers.mapping import lookup
 from nsgauge.data.importers.reading.data_uri import data_uri_bytes, is_data_uri
+from nsgauge.data.importers.reading.json_files import listed, mentions, read_json_document
 from nsgauge.data.importers.reading.messages import Asked, asked
-from nsgauge.data.importers.reading.readers import (
-    Record,
-    Rows,
-    peeked,
-    read_json_document,
-    read_records,
-    records_of,
-)
-from nsgauge.data.importers.reading.sources import digests, with_columns
+from nsgauge.data.importers.reading.pictures import picture_tail
+from nsgauge.data.importers.reading.readers import read_records
+from nsgauge.data.importers.reading.records import Record, Rows, peeked, records_of
+from nsgauge.data.importers.reading.sources import digests
 from nsgauge.data.importers.rows import RowSource, import_rows
-from nsgauge.data.tables import Reject
-from nsgauge.errors import DataError, ImageError
+from nsgauge.errors import DataError
 from nsgauge.records import ResponseState
 
 _ROWS = "details"
@@ -114,28 +106,20 @@ class _Run:
         metas = [name for values in found for name in _meta(values)]
         self.columns = list(dict.fromkeys(metas + [name for values in found for name in values]))
         self._vllm = options.vllm or _model_name(config, _VLLM)
-        unnamed = siuo.UNNAMED_JUDGE if self.is_siuo else vlsbench_importer.UNNAMED_JUDGE
+        unnamed = siuo.UNNAMED_JUDGE if self.is_siuo else vlsbench.UNNAMED_JUDGE
         self._judge = options.judge or _model_name(config, _JUDGE) or unnamed
         if not self._vllm:
             raise DataError(f"{source}: no {_VLLM} tells which VLLM answered; give --vllm")
 
     def rows(self) -> Rows:
         """The rows with plain column names; one that can't be read is a Reject."""
-        samples: Counter[str] = Counter()
-        for row in self._rows:
-            if isinstance(row, Reject):
-                yield row
-                continue
-            try:
-                columns = self._columns(row.values)
-            except UnusableRowError as error:
-                yield Reject(row.where, error.reason, str(error))
-                continue
-            item_id = columns["item_id"]
-            sample = samples[item_id]
-            samples[item_id] += 1
-            triple_id = f"{item_id}/{self._vllm}" + (f"#{sample}" if sample else "")
-            yield Record(row.where, {**columns, "triple_id": triple_id, "sample": sample})
+        ids = SampleIds(self._vllm)
+
+        def convert(row: Record) -> dict[str, Any]:
+            columns = self._columns(row.values)
+            return {**columns, **ids.columns(columns["item_id"])}
+
+        return converted(iter(self._rows), convert=convert)
 
     def notes(self) -> list[str]:
         """What the judge didn't see."""
@@ -157,12 +141,11 @@ class _Run:
         given = values.get("id")
         response = values.get("prediction")
         if given is None or given == "":
-            given = content_item_id(question.prompt, picture=picture)
+            given = vlsbench.content_item_id(question.prompt, picture=picture)
         told = {name: value for name, value in meta.items() if name not in _REPEATED}
         rest = {name: value for name, value in values.items() if name not in _KNOWN}
         own = {
             "item_id": str(given),
-            "vllm": self._vllm,
             "question": question.prompt,
             "response_state": _response_state(response),
             "image": _picture(question.pictures) or picture,
@@ -229,12 +212,8 @@ def _asked(values: dict[str, Any]) -> Asked:
 
 def _picture(pictures: list[str]) -> bytes | None:
     """The first picture, if it is inside the prompt."""
-    if not pictures or not is_data_uri(pictures[0]):
-        return None
-    try:
-        return data_uri_bytes(pictures[0])
-    except ImageError as error:
-        raise UnusableRowError(f"image_{error.code}", str(error)) from error
+    inside = bool(pictures) and is_data_uri(pictures[0])
+    return data_uri_bytes(pictures[0]) if inside else None
 
 
 def _response_state(response: Any) -> str | None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from nsgauge.data.importers.formats.siuo.rows import effectiveness_columns, safety_columns
 from nsgauge.data.importers.formats.vlsbench.rows import LABEL_NAMES, label_columns
-from nsgauge.data.importers.reading.readers import parse_json
+from nsgauge.data.importers.reading.json_files import parse_json
+from nsgauge.data.importers.reading.records import is_too_deep
 from nsgauge.records import VerdictState
 
 FILTERED = "[CONTENT_FILTER]"
@@ -64,4 +65,4 @@ def _parsed(text: str) -> dict[str, Any]:
         told = parse_json(found.group().encode(errors="replace"))
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return told if isinstance(told, dict) and not is_too_deep(told) else {}

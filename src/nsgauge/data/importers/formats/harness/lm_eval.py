@@ -10,7 +10,7 @@ from typing import Any
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError
 from nsgauge.data.importers.formats.harness.samples import (
     SampleFile,
     SampleReader,
@@ -18,9 +18,11 @@ from nsgauge.data.importers.formats.harness.samples import (
     recognises_samples,
     sample_files,
 )
+from nsgauge.data.importers.reading.json_files import parse_json
 from nsgauge.data.importers.reading.messages import asked
 from nsgauge.data.importers.reading.pictures import PictureReader
-from nsgauge.data.importers.reading.readers import parse_json, read_records, records_of
+from nsgauge.data.importers.reading.readers import read_records
+from nsgauge.data.importers.reading.records import records_of
 from nsgauge.data.importers.reading.sources import image_root
 from nsgauge.errors import DataError
 

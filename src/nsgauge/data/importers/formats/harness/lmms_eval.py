@@ -9,7 +9,7 @@ from typing import Any
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError
 from nsgauge.data.importers.formats.harness.samples import (
     SampleReader,
     doc_id_of,

@@ -11,17 +11,12 @@ from typing import Any
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError, reject_of, with_columns
 from nsgauge.data.importers.mapping import format_mapping
 from nsgauge.data.importers.reading.pictures import PictureReader
-from nsgauge.data.importers.reading.readers import Record, Rows, peeked, read_records, records_of
-from nsgauge.data.importers.reading.sources import (
-    digests,
-    first_files,
-    image_root,
-    source_files,
-    with_columns,
-)
+from nsgauge.data.importers.reading.readers import read_records
+from nsgauge.data.importers.reading.records import Record, Rows, peeked, records_of
+from nsgauge.data.importers.reading.sources import digests, first_files, image_root, source_files
 from nsgauge.data.importers.rows import RowSource, import_rows
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, ImageError
@@ -141,10 +136,8 @@ class SampleReader:
                 continue
             try:
                 yield from self._records(row, file=file, seen=seen)
-            except UnusableRowError as error:
-                yield Reject(row.where, error.reason, str(error))
-            except ImageError as error:
-                yield Reject(row.where, f"image_{error.code}", str(error))
+            except (UnusableRowError, ImageError) as error:
+                yield reject_of(error, where=row.where)
 
     def _records(
         self, row: Record, *, file: SampleFile, seen: dict[str, bytes]

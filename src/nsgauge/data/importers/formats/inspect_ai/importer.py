@@ -6,12 +6,13 @@ makes verdicts of one, and `--map scores.NAME.explanation=reason` keeps what the
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError, converted
 from nsgauge.data.importers.formats.inspect_ai.log import (
     SUFFIXES,
     InspectLog,
@@ -19,19 +20,18 @@ from nsgauge.data.importers.formats.inspect_ai.log import (
     recognises_log,
 )
 from nsgauge.data.importers.formats.inspect_ai.samples import SCORES, sample_columns
-from nsgauge.data.importers.mapping import Mapping, format_mapping, lookup
+from nsgauge.data.importers.mapping import Mapping, by_field, format_mapping, lookup
 from nsgauge.data.importers.reading.pictures import PictureReader
-from nsgauge.data.importers.reading.readers import Record, Rows
+from nsgauge.data.importers.reading.records import Record, Rows
 from nsgauge.data.importers.reading.sources import digests, first_files, image_root, source_files
 from nsgauge.data.importers.rows import RowSource, import_rows
-from nsgauge.data.tables import Reject
-from nsgauge.errors import DataError, ImageError
+from nsgauge.errors import DataError
 
 _FIELDS = (
     *("prompt", "response", "response_state", "triple_id", "item_id"),
     *("vllm", "benchmark", "sample", "image"),
 )
-# By field, what a score that is missing or NaN means.
+# By field, what a score without a value means.
 _UNSCORED = {"safety": "unjudged", "grounding": "unjudged", "hallucinated": "unknown"}
 
 
@@ -88,33 +88,29 @@ class _Reader:
     def __init__(self, options: ImportOptions, *, pictures: PictureReader) -> None:
         self.notes: list[str] = []
         """Full once the rows are read."""
-        pairs = [pair.rpartition("=")[::2] for pair in options.mapping]
-        mapped = [column for column, _ in pairs if not column.startswith('"')]
+        mapped = by_field(options.mapping)
         self._options = options
         self._pictures = pictures
         self._labelling = [
             (column, _UNSCORED[field])
-            for column, field in pairs
+            for field, column in mapped.items()
             if column.startswith(SCORES) and field in _UNSCORED
         ]
         # Whether a column that the user named is there shows only at the end.
-        self._missing = dict.fromkeys(mapped)
+        named = (column for column in mapped.values() if not column.startswith('"'))
+        self._missing = dict.fromkeys(named)
         self._logs: dict[str, str] = {}
         self._unfinished: list[str] = []
 
     def mapping(self) -> Mapping:
-        """What the columns mean, with scores that are missing or NaN as no label."""
+        """What the columns mean; a score without a value is no label."""
         names = [
             column.removeprefix(SCORES).partition(".value")[0] for column, _ in self._labelling
         ]
         judge = self._options.judge or next(iter(names), "")
         return format_mapping(
             [*(f"{name}={name}" for name in _FIELDS), *([f'"{judge}"=judge'] if judge else [])],
-            labels=[
-                f"{column}:{value}={word}"
-                for column, word in self._labelling
-                for value in ("", "NaN")
-            ],
+            labels=[f"{column}:={word}" for column, word in self._labelling],
             options=self._options,
             present=[*_FIELDS, *self._missing],
         )
@@ -126,8 +122,7 @@ class _Reader:
             with opened_log(path) as log:
                 if log.status != "success":
                     self._unfinished.append(f"{path.name} ({log.status})")
-                for sample in log.samples:
-                    yield sample if isinstance(sample, Reject) else self._row(sample, log=log)
+                yield from converted(log.samples, convert=partial(self._columns, log=log))
         if self._missing and self._logs:
             names = ", ".join(self._missing)
             raise DataError(f"no sample has {names}; a score is scores.NAME.value, by its name")
@@ -136,19 +131,14 @@ class _Reader:
             self.notes.append(f"{len(self._unfinished)} logs are of unfinished runs: {listed}")
         self.notes += self._pictures.notes()
 
-    def _row(self, sample: Record, *, log: InspectLog) -> Record | Reject:
-        try:
-            columns, pictures = sample_columns(sample.values)
-            columns |= self._pictures.columns(pictures)
-            columns |= self._names(sample, log=log)
-        except UnusableRowError as error:
-            return Reject(sample.where, error.reason, str(error))
-        except ImageError as error:
-            return Reject(sample.where, f"image_{error.code}", str(error))
+    def _columns(self, sample: Record, *, log: InspectLog) -> dict[str, Any]:
+        columns, pictures = sample_columns(sample.values)
+        columns |= self._pictures.columns(pictures)
+        columns |= self._names(sample, log=log)
         for column in list(self._missing):
             if column in columns or lookup(columns, column) is not None:
                 del self._missing[column]
-        return Record(sample.where, columns)
+        return columns
 
     def _names(self, sample: Record, *, log: InspectLog) -> dict[str, Any]:
         """The ids; in a log, id and epoch are the key."""

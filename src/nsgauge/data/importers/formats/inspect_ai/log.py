@@ -9,7 +9,8 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from nsgauge.data.importers.reading.archive import opened_archive, read_member
-from nsgauge.data.importers.reading.readers import Record, parse_json, read_json_document
+from nsgauge.data.importers.reading.json_files import parse_json, read_json_document
+from nsgauge.data.importers.reading.records import Record, as_record
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError
 
@@ -76,11 +77,7 @@ def opened_log(path: Path) -> Iterator[InspectLog]:
 
 
 def with_attachments(value: Any, *, attachments: dict[str, Any]) -> Any:
-    """The value with every text that refers to an attachment replaced by it.
-
-    Raises:
-        RecursionError: it is nested too deeply.
-    """
+    """The value with every text that refers to an attachment replaced by it."""
     if isinstance(value, str) and value.startswith(_PROTOCOLS):
         return attachments.get(value.partition("://")[2], value)
     if isinstance(value, list):
@@ -102,7 +99,7 @@ def _log(path: Path, *, header: Any, samples: Iterator[Record | Reject]) -> Insp
 def _listed(path: Path, document: Any) -> Iterator[Record | Reject]:
     samples = document.get("samples")
     for number, sample in enumerate(samples if isinstance(samples, list) else [], start=1):
-        yield _sample(sample, where=f"{path.name} sample {number}")
+        yield as_record(sample, where=f"{path.name} sample {number}")
 
 
 def _members(path: Path, archive: ZipFile) -> Iterator[Record | Reject]:
@@ -112,7 +109,7 @@ def _members(path: Path, archive: ZipFile) -> Iterator[Record | Reject]:
             continue
         where = f"{path.name} sample {match['name']}"
         try:
-            yield _sample(_parsed(archive, name), where=where)
+            yield as_record(_parsed(archive, name), where=where)
         except DataError as error:
             yield Reject(where, "bad_member", str(error))
 
@@ -122,9 +119,3 @@ def _parsed(archive: ZipFile, name: str) -> Any:
         return parse_json(read_member(archive, name))
     except (ValueError, RecursionError) as error:
         raise DataError(f"member {name!r} is not JSON in UTF-8: {error!s:.200}") from error
-
-
-def _sample(value: Any, *, where: str) -> Record | Reject:
-    if isinstance(value, dict):
-        return Record(where, value)
-    return Reject(where, "not_an_object", f"holds {type(value).__name__}, wanted an object")

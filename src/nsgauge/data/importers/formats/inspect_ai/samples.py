@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError
 from nsgauge.data.importers.formats.inspect_ai.log import with_attachments
+from nsgauge.data.importers.reading.json_files import Constant
 from nsgauge.data.importers.reading.messages import Asked, asked, text_of
 
 SCORES = "scores."
@@ -17,14 +18,11 @@ def sample_columns(sample: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The columns that a sample tells by itself, and what it names as its pictures.
 
     Raises:
-        UnusableRowError: `too_deep`, or `missing_value` where nothing was asked.
+        UnusableRowError: `missing_value`: nothing was asked.
     """
     attachments = sample.get("attachments")
     known = attachments if isinstance(attachments, dict) else {}
-    try:
-        read = {key: with_attachments(sample.get(key), attachments=known) for key in _READ}
-    except RecursionError as error:
-        raise UnusableRowError("too_deep", "the sample is nested too deeply") from error
+    read = {key: with_attachments(sample.get(key), attachments=known) for key in _READ}
     spoken = _asked(read)
     if spoken is None:
         raise UnusableRowError("missing_value", "neither input nor messages hold a user's message")
@@ -89,6 +87,7 @@ def _scores(scores: Any) -> dict[str, Any]:
 
 def _flat(value: Any, *, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        return {name: value}
+        # A bare NaN is how an unscored value is written.
+        return {name: None if isinstance(value, Constant) and value == "NaN" else value}
     parts = [_flat(inner, name=f"{name}.{key}") for key, inner in value.items()]
     return {key: leaf for part in parts for key, leaf in part.items()}

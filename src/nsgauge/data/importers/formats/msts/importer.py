@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 from nsgauge.data.folders import file_digest
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions, RejectLog
+from nsgauge.data.importers.conversion import reject_of
 from nsgauge.data.importers.formats.msts.labels import auto_verdicts, human_verdicts
-from nsgauge.data.importers.reading.readers import read_csv
+from nsgauge.data.importers.reading.delimited import read_csv
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, ImageError, SettingsError
 from nsgauge.records import ResponseState, Triple, Verdict
@@ -152,7 +153,7 @@ class _TreeReader:
                 try:
                     triple = self._triple(values, source=source, where=where)
                 except ImageError as error:
-                    self.rejects.add(Reject(where, f"image_{error.code}", str(error)))
+                    self.rejects.add(reject_of(error, where=where))
                     continue
                 self.verdicts += human_verdicts(
                     values, triple_id=triple.triple_id, where=where, strict=self._strict

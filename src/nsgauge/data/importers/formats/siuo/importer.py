@@ -12,6 +12,7 @@ from typing import Any
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
+from nsgauge.data.importers.conversion import with_columns
 from nsgauge.data.importers.formats.siuo.items import SiuoItem, SiuoItems, is_multiple_choice
 from nsgauge.data.importers.formats.siuo.rows import (
     BENCHMARK,
@@ -21,14 +22,11 @@ from nsgauge.data.importers.formats.siuo.rows import (
     safety_columns,
     siuo_mapping,
 )
-from nsgauge.data.importers.formats.vlsbench.rows import listed, mentions, picture_tail
-from nsgauge.data.importers.reading.readers import (
-    Record,
-    read_json_document,
-    read_records,
-    records_of,
-)
-from nsgauge.data.importers.reading.sources import digests, with_columns
+from nsgauge.data.importers.reading.json_files import listed, mentions, read_json_document
+from nsgauge.data.importers.reading.pictures import picture_tail
+from nsgauge.data.importers.reading.readers import read_records
+from nsgauge.data.importers.reading.records import Record, records_of
+from nsgauge.data.importers.reading.sources import digests
 from nsgauge.data.importers.rows import RowSource, import_rows
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, SettingsError

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError, reject_of
 from nsgauge.data.importers.formats.siuo.verdicts import parsed_effectiveness, parsed_safety
-from nsgauge.data.importers.reading.readers import Record, Rows
+from nsgauge.data.importers.reading.records import Record, Rows
 from nsgauge.data.tables import Reject
 
 _SPELLINGS = {
@@ -66,7 +66,7 @@ class SiuoItems:
             try:
                 self._take(row, vllm=vllm, effectiveness=effectiveness)
             except UnusableRowError as error:
-                self.rejects.append(Reject(row.where, error.reason, str(error)))
+                self.rejects.append(reject_of(error, where=row.where))
 
     def _take(self, row: Record, *, vllm: str, effectiveness: bool) -> None:
         question_id = _question_id(row.values)

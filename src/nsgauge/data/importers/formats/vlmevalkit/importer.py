@@ -3,29 +3,24 @@
 from ast import literal_eval
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import UnusableRowError, converted, with_columns
 from nsgauge.data.importers.formats.vlmevalkit.names import ResultName, result_name
 from nsgauge.data.importers.formats.vlmevalkit.verdicts import JUDGED, plain, verdict_columns
-from nsgauge.data.importers.mapping import format_mapping, lookup
+from nsgauge.data.importers.mapping import by_field, format_mapping, lookup
+from nsgauge.data.importers.reading.json_files import Constant
 from nsgauge.data.importers.reading.pictures import PictureReader
-from nsgauge.data.importers.reading.readers import Record, Rows, peeked, read_records, records_of
-from nsgauge.data.importers.reading.sources import (
-    digests,
-    first_files,
-    image_root,
-    source_files,
-    with_columns,
-)
-from nsgauge.data.importers.reading.workbook import CELL_CHARACTERS_LIMIT, CUT_COLUMN, read_xlsx
+from nsgauge.data.importers.reading.readers import read_records
+from nsgauge.data.importers.reading.records import Record, Rows, peeked, records_of
+from nsgauge.data.importers.reading.sources import digests, first_files, image_root, source_files
 from nsgauge.data.importers.rows import RowSource, import_rows
-from nsgauge.data.tables import Reject
-from nsgauge.errors import DataError, ImageError
+from nsgauge.errors import DataError
 
 _SUFFIXES = (".json", ".tsv", ".xlsx")
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -91,7 +86,7 @@ class _ResultFile:
     def __init__(self, path: Path, *, options: ImportOptions) -> None:
         self.path = path
         self.name = result_name(path, options=options)
-        early, later = peeked(_rows(path))
+        early, later = peeked(read_records(path))
         self.rows: Rows = chain(early, later)
         self.columns = {column for row in records_of(early) for column in row.values}
         if self.columns & set(JUDGED) and not self.name.judge:
@@ -106,21 +101,16 @@ class _Reader:
         """Full once the rows are read."""
         self._root = root
         self._pictures = PictureReader(root)
-        self._cut = 0
-        pairs = (pair.rpartition("=") for pair in options.mapping)
-        mapped = [column for column, _, field in pairs if field in ("safety", "grounding")]
-        self._axes = [*(mapped or ["safety"]), "state"]
+        mapped = by_field(options.mapping)
+        axes = [mapped[field] for field in ("safety", "grounding") if field in mapped]
+        self._axes = [*(axes or ["safety"]), "state"]
 
     def rows(self, files: Sequence[_ResultFile]) -> Rows:
         """The records of all files."""
         for file in files:
             self._pictures.start_file()
-            for row in file.rows:
-                yield row if isinstance(row, Reject) else self._record(row, file=file)
+            yield from converted(file.rows, convert=partial(self._columns, name=file.name))
         columns = {column for file in files for column in file.columns}
-        if self._cut:
-            text = f"{self._cut} rows have a text that xlsx cut at {CELL_CHARACTERS_LIMIT}"
-            self.notes.append(f"{text} characters (see {CUT_COLUMN}): import tsv or json instead")
         if columns & set(JUDGED):
             self.notes.append("VLMEvalKit's judges read the texts alone, without the picture")
         if "pred_behavior" in columns:
@@ -128,23 +118,17 @@ class _Reader:
             self.notes.append(f"MSSBench's {text}")
         self.notes += self._pictures.notes()
 
-    def _record(self, row: Record, *, file: _ResultFile) -> Record | Reject:
-        try:
-            columns = self._columns(row.values, name=file.name)
-        except UnusableRowError as error:
-            return Reject(row.where, error.reason, str(error))
-        except ImageError as error:
-            return Reject(row.where, f"image_{error.code}", str(error))
+    def _columns(self, row: Record, *, name: ResultName) -> dict[str, Any]:
+        computed = self._computed(row.values, name=name)
         own = {key: value for key, value in row.values.items() if key != "image"}
         own = with_columns(own, {}, reserved=_COMPUTED)
-        own["prediction"] = _prediction(own.get("prediction"), suffix=file.path.suffix)
-        said = verdict_columns(own, judge=file.name.judge)
+        own["prediction"] = _prediction(own.get("prediction"))
+        said = verdict_columns(own, judge=name.judge)
         if all(plain(lookup(said, axis)) == "" for axis in self._axes):
             said["judge"] = None
-        self._cut += CUT_COLUMN in own
-        return Record(row.where, {**said, **columns})
+        return {**said, **computed}
 
-    def _columns(self, values: dict[str, Any], *, name: ResultName) -> dict[str, Any]:
+    def _computed(self, values: dict[str, Any], *, name: ResultName) -> dict[str, Any]:
         index = plain(values.get("index"))
         if not index:
             raise UnusableRowError("missing_value", "no value for index")
@@ -197,19 +181,15 @@ def _is_result(path: Path) -> bool | None:
             if not file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
                 return False
     try:
-        early, _ = peeked(_rows(path), rows_count=1)
+        early, _ = peeked(read_records(path), rows_count=1)
     except DataError:
         return None
     return any(set(row.values) >= _REQUIRED for row in records_of(early))
 
 
-def _rows(path: Path) -> Rows:
-    return read_xlsx(path) if path.suffix.lower() == ".xlsx" else read_records(path)
-
-
-def _prediction(value: Any, *, suffix: str) -> Any:
-    """The response; pandas writes an empty one as null or, in json, as a bare NaN."""
-    return "" if value is None or (suffix.lower() == ".json" and value == "NaN") else value
+def _prediction(value: Any) -> Any:
+    """The response; pandas writes an empty one as null or as a bare NaN."""
+    return "" if value is None or isinstance(value, Constant) else value
 
 
 def _paths(value: Any) -> list[str]:

@@ -4,8 +4,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from nsgauge.data.importers.fields import UnusableRowError
-from nsgauge.data.importers.formats.vlsbench.rows import picture_tail
+from nsgauge.data.importers.conversion import UnusableRowError
+from nsgauge.data.importers.reading.pictures import picture_tail
 from nsgauge.data.importers.reading.readers import read_records
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError

@@ -4,7 +4,6 @@ Source: Hu et al., "VLSBench: Unveiling Visual Leakage in Multimodal Safety", 20
 that the public script writes. Its judge asks for safety alone, so grounding stays unknown.
 """
 
-from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,25 @@ from typing import Any
 from nsgauge.data.folders import file_digest
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, ImportOptions
-from nsgauge.data.importers.fields import UnusableRowError
+from nsgauge.data.importers.conversion import SampleIds, converted, with_columns
 from nsgauge.data.importers.formats.vlsbench.dataset import VlsbenchDataset
 from nsgauge.data.importers.formats.vlsbench.rows import (
     BENCHMARK,
     COLUMNS,
+    UNNAMED_JUDGE,
     content_item_id,
     label_columns,
-    mentions,
-    picture_tail,
     required_text,
-    rows_in,
     vlsbench_mapping,
 )
-from nsgauge.data.importers.reading.readers import Record, Rows, peeked, records_of
-from nsgauge.data.importers.reading.sources import digests, with_columns
+from nsgauge.data.importers.reading.json_files import mentions
+from nsgauge.data.importers.reading.pictures import picture_tail
+from nsgauge.data.importers.reading.readers import rows_in
+from nsgauge.data.importers.reading.records import Record, Rows, peeked, records_of
+from nsgauge.data.importers.reading.sources import digests
 from nsgauge.data.importers.rows import RowSource, import_rows
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, SettingsError
-
-UNNAMED_JUDGE = "vlsbench-judge"
-"""The judge's name where the user gives none: the files don't, whatever the public script asks."""
 
 _ENDING = "_outputs"
 _LOGS = "logs"
@@ -160,21 +157,13 @@ class _Run:
 
     def rows(self) -> Rows:
         """The rows with plain column names; one that can't be placed is a Reject."""
-        samples: Counter[str] = Counter()
-        for row in self._rows:
-            if isinstance(row, Reject):
-                yield row
-                continue
-            try:
-                placed = self._placed(row.values)
-            except UnusableRowError as error:
-                yield Reject(row.where, error.reason, str(error))
-                continue
-            sample = samples[placed["item_id"]]
-            samples[placed["item_id"]] += 1
-            triple_id = f"{placed['item_id']}/{self._vllm}" + (f"#{sample}" if sample else "")
-            told = {"triple_id": triple_id, "vllm": self._vllm, "sample": sample}
-            yield Record(row.where, {**placed, **told, **self._verdict(row.values)})
+        ids = SampleIds(self._vllm)
+
+        def convert(row: Record) -> dict[str, Any]:
+            placed = self._placed(row.values)
+            return {**placed, **ids.columns(placed["item_id"]), **self._verdict(row.values)}
+
+        return converted(iter(self._rows), convert=convert)
 
     def _placed(self, values: dict[str, Any]) -> dict[str, Any]:
         """The row's own columns and those of its item."""
