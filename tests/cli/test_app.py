@@ -164,8 +164,8 @@ def test_a_source_that_is_not_there_is_named(refused, tmp_path):
 
 
 def test_a_source_of_another_kind_is_named(refused, tmp_path):
-    (tmp_path / "rows.xlsx").write_bytes(b"PK")
-    message = refused("import", "table", tmp_path / "rows.xlsx", "--out", tmp_path / "data")
+    (tmp_path / "rows.xls").write_bytes(b"PK")
+    message = refused("import", "table", tmp_path / "rows.xls", "--out", tmp_path / "data")
     assert ".csv" in message
     table(tmp_path / "rows.csv", [["prompt", "response"], ["p", "r"]])
     (tmp_path / "rows.csv").write_bytes(b"prompt,response\n\xff\xfe,r\n")

@@ -50,6 +50,32 @@ def test_nested_columns_are_reached_by_dots_and_leave_the_rest(run_import, jsonl
     assert (outcome.verdicts[0].safety, outcome.verdicts[0].reason) == (Safety.SAFE, "why")
 
 
+def test_a_judges_raw_reply_and_a_mark_of_misreading_are_mapped(run_import, jsonl):
+    raw = {True: "unsafe\nS6", False: "safe"}
+    rows = [
+        {"idx": n, "model": "north", "dataset": "kites", "condition": "blurred", "prompt": "p"}
+        | {"response": f"r{n}", "perception_failure": mark, "llama_guard_raw": raw[mark]}
+        for n, mark in enumerate([True, False])
+    ]
+    outcome = run_import(
+        "table",
+        jsonl(rows),
+        mapping=[
+            *(*PLAIN, "idx=triple_id", "model=vllm", "dataset=benchmark", '"llama-guard"=judge'),
+            *("llama_guard_raw=safety", "perception_failure=grounding"),
+        ],
+        labels=[
+            *("llama_guard_raw:unsafe\nS6=unsafe", "perception_failure:true=not_grounded"),
+            "perception_failure:false=grounded",
+        ],
+    )
+    assert outcome.said("llama-guard") == {
+        "0": (Safety.UNSAFE, Grounding.NOT_GROUNDED),
+        "1": (Safety.SAFE, Grounding.GROUNDED),
+    }
+    assert {t.vllm for t in outcome.triples} == {"north"}
+
+
 def test_a_quoted_column_is_a_constant(run_import, jsonl):
     rows = [{"prompt": "p", "response": "r", "safe": "safe"}]
     mapping = [*PLAIN, '"north=1"=vllm', '"gpt"=judge', "safe=safety"]

@@ -149,7 +149,7 @@ class Fields:
         for path in paths:
             left = _without(left, steps=path.split("."))
         left = {**self._extras(), **left}
-        return json.dumps(left, default=_described) if left else None
+        return _as_json(left) if left else None
 
     def _extras(self) -> dict[str, Any]:
         value = self.raw("extras")
@@ -170,6 +170,15 @@ class Fields:
         cleaned, replaced = _UNSTORABLE.subn("\ufffd", text)
         self.cleaned += bool(replaced)
         return cleaned
+
+
+def _as_json(values: dict[str, Any]) -> str:
+    """The values as JSON, which has no NaN: it becomes the word, as in a source that is JSON."""
+    try:
+        return json.dumps(values, default=_described, allow_nan=False)
+    except ValueError:
+        text = json.dumps(values, default=_described)
+        return json.dumps(json.loads(text, parse_constant=str))
 
 
 def _without(values: dict[str, Any], *, steps: Sequence[str]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ FORMATS: dict[str, Format] = {
         import_siuo, recognises_siuo, "SIUO responses and verdicts: a file, or a folder of items"
     ),
     "table": Format(
-        import_table, recognises_table, "CSV, TSV, JSONL, JSON or Parquet, any columns"
+        import_table, recognises_table, "CSV, TSV, JSONL, JSON, xlsx or Parquet, any columns"
     ),
     "vlmevalkit": Format(
         import_vlmevalkit, recognises_vlmevalkit, "VLMEvalKit results: xlsx, tsv, json, or a folder"

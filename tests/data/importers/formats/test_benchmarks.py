@@ -37,7 +37,7 @@ GOOD: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_rows_of_any_content_become_triples_or_rejects(name, data, tmp_path):
     odd = data.draw(st.lists(st.dictionaries(st.sampled_from(KEYS[name]), ODD), max_size=2))

@@ -1,5 +1,6 @@
 import csv
 import json
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,3 +63,23 @@ def test_a_text_that_a_workbook_cut_is_told_of(run_import, xlsx):
     assert [note[:47] for note in outcome.summary.notes] == [
         "1 rows have a text that xlsx cut at 32767 chara"
     ]
+
+
+def test_types_of_parquet_that_other_tools_write_are_read(run_import, tmp_path):
+    columns = {
+        "prompt": pa.array(["p", "p"]).dictionary_encode(),
+        "response": pa.array(["r", "s"], pa.large_string()),
+        "triple_id": pa.array([7, 2**40], pa.int64()),
+        "sample": pa.array([0, 1], pa.int8()),
+        "safety": pa.array([1, 0], pa.uint64()),
+        "loss": pa.array([float("nan"), 0.5]),
+        "day": pa.array([date(2025, 1, 2)] * 2),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    labels = ["safety:1=unsafe", "safety:0=safe"]
+    outcome = run_import("auto", tmp_path / "a.parquet", labels=labels)
+    found = [(t.triple_id, t.response, t.sample) for t in outcome.triples]
+    assert found == [("7", "r", 0), (str(2**40), "s", 1)]
+    assert [v.safety for v in outcome.verdicts] == ["unsafe", "safe"]
+    extras = [t.extras for t in outcome.triples]
+    assert extras == ['{"loss": "NaN", "day": "2025-01-02"}', '{"loss": 0.5, "day": "2025-01-02"}']

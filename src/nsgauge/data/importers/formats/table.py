@@ -1,4 +1,4 @@
-"""Tables of triples in any columns: CSV, TSV, JSONL, a JSON list or Parquet, with a mapping."""
+"""Tables of triples in any columns, of any kind of file that `readers` knows, with a mapping."""
 
 from itertools import chain
 from pathlib import Path

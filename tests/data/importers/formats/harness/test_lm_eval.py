@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -28,16 +29,8 @@ def sample(doc_id, response="A kite.", *, kind="none", prompt="What is it?", **m
 
 
 @pytest.fixture
-def run_file(tmp_path):
-    """Write rows where the harness would: `<out>/<model>/samples_<task>_<date>.jsonl`."""
-
-    def write(rows, *, vllm="org__North", name=NAME):
-        path = tmp_path / "out" / vllm / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return path
-
-    return write
+def run_file(sample_file):
+    return partial(sample_file, name=NAME)
 
 
 def test_samples_become_triples(run_import, round_trips, run_file):

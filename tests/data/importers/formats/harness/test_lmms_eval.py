@@ -1,5 +1,6 @@
 import base64
 import json
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,17 +30,8 @@ def sample(doc_id, response="A kite.", **more):
 
 
 @pytest.fixture
-def run_file(tmp_path):
-    """Write rows where the harness would: `<out>/<model>/<date>_samples_<task>.jsonl`."""
-
-    def write(rows, *, vllm="org__North", name=NAME):
-        path = tmp_path / "out" / vllm / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8-sig")
-        return path
-
-    return write
+def run_file(sample_file):
+    return partial(sample_file, name=NAME)
 
 
 def picture(folder, name, colour="red"):

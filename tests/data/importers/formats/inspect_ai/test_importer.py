@@ -256,7 +256,8 @@ def test_pictures_may_be_removed_elsewhere_or_several(run_import, tmp_path):
 
 def test_a_folder_of_logs_holds_several_vllms(run_import, round_trips, tmp_path):
     write_eval(tmp_path / "logs" / "1.eval", log([sample(1)], model="north"))
-    write_json(tmp_path / "logs" / "deep" / "2.json", log([sample(1)], model="south"))
+    invalid = {**log([sample(1)], model="south"), "invalidated": True}
+    write_json(tmp_path / "logs" / "deep" / "2.json", invalid)
     write_eval(
         tmp_path / "logs" / "3.eval",
         log([sample(1)], model="west", status="started"),
@@ -268,7 +269,7 @@ def test_a_folder_of_logs_holds_several_vllms(run_import, round_trips, tmp_path)
     assert [t.vllm for t in outcome.triples] == ["north", "west", "south"]
     assert outcome.summary.notes == [
         "1 files are no logs and left out: broken.eval",
-        "1 logs are of unfinished runs: 3.eval (started)",
+        "2 logs are of runs without success: 3.eval (started), 2.json (invalidated)",
     ]
     round_trips(outcome)
     write_json(tmp_path / "logs" / "again.json", log([sample(1)], model="north"))

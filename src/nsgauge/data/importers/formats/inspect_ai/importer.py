@@ -128,7 +128,7 @@ class _Reader:
             raise DataError(f"no sample has {names}; a score is scores.NAME.value, by its name")
         if self._unfinished:
             listed = ", ".join(self._unfinished)
-            self.notes.append(f"{len(self._unfinished)} logs are of unfinished runs: {listed}")
+            self.notes.append(f"{len(self._unfinished)} logs are of runs without success: {listed}")
         self.notes += self._pictures.notes()
 
     def _columns(self, sample: Record, *, log: InspectLog) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class InspectLog:
         path: Its file.
         task: Name of the task.
         vllm: Name of the model that was evaluated.
-        status: How the run ended: `success`, `started`, `cancelled` or `error`.
+        status: How the run ended: `success`, `started`, `cancelled` or `error`; `invalidated`
+            where somebody marked it so afterwards.
         samples: The samples as they were logged, read once; a Reject where one can't be read.
     """
 
@@ -92,8 +93,8 @@ def _log(path: Path, *, header: Any, samples: Iterator[Record | Reject]) -> Insp
     task, vllm = (spec.get("task"), spec.get("model")) if isinstance(spec, dict) else (None, None)
     if not isinstance(task, str) or not isinstance(vllm, str):
         raise DataError(f"{path}: no eval.task and eval.model; wanted a log of inspect_ai")
-    status = str(header.get("status") or "started")
-    return InspectLog(path=path, task=task, vllm=vllm, status=status, samples=samples)
+    status = "invalidated" if header.get("invalidated") else header.get("status") or "started"
+    return InspectLog(path=path, task=task, vllm=vllm, status=str(status), samples=samples)
 
 
 def _listed(path: Path, document: Any) -> Iterator[Record | Reject]:

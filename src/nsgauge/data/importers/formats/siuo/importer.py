@@ -26,7 +26,7 @@ from nsgauge.data.importers.reading.json_files import listed, mentions, read_jso
 from nsgauge.data.importers.reading.pictures import picture_tail
 from nsgauge.data.importers.reading.readers import read_records
 from nsgauge.data.importers.reading.records import Record, records_of
-from nsgauge.data.importers.reading.sources import digests
+from nsgauge.data.importers.reading.sources import digests, image_root
 from nsgauge.data.importers.rows import RowSource, import_rows
 from nsgauge.data.tables import Reject
 from nsgauge.errors import DataError, SettingsError
@@ -59,7 +59,6 @@ def import_siuo(source: Path, *, options: ImportOptions, images: ImageStore) -> 
         SettingsError: a `vllm` for the files of several.
         DataError: not of this format, no free responses, or no name for the VLLM.
     """
-    root = source if source.is_dir() else source.parent
     rows = {path: _rows(path) for path in _paths(source)}
     _check_has_responses(rows, source=source)
     items = SiuoItems()
@@ -72,7 +71,7 @@ def import_siuo(source: Path, *, options: ImportOptions, images: ImageStore) -> 
         RowSource(
             rows=chain(items.rejects, records),
             mapping=siuo_mapping(options, present=columns),
-            image_root=options.image_root or root,
+            image_root=image_root(source, given=options.image_root),
             files=digests(rows, source=source),
             benchmark=options.benchmark or BENCHMARK,
             pictures_may_miss=True,
