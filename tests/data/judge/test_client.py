@@ -6,7 +6,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from nsgauge.errors import SettingsError
+from nsgauge.data.judge.cache import AnswerCache
+from nsgauge.errors import DataError, JudgeError, SettingsError
 
 
 def first_then_well(bench, told, *, times=1):
@@ -135,3 +136,85 @@ def test_a_quota_that_is_used_up_ends_the_run(bench):
     with pytest.raises(Exception, match=r"quota.*0 answers are kept"):
         bench.judge(bench.data(9), bench.recipe(server, **{"limits.concurrency": 1}))
     assert len(server.log) == 1
+
+
+STRANGE = {
+    "content is a list": {"content": [{"type": "text", "text": "x"}]},
+    "no message": None,
+    "refusal is a number": {"content": "x", "refusal": 5},
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_an_answer_of_a_wrong_type_is_a_complaint_and_never_kept(name, bench, monkeypatch):
+    monkeypatch.setattr("nsgauge.data.judge.asking._FIRST_WAIT", 0.001)
+
+    def strange(_):
+        body = bench.completion("x")
+        body["choices"][0]["message"] = STRANGE[name]
+        return bench.Told(body=body)
+
+    server = bench.serve(first_then_well(bench, strange))
+    run = bench.judge(bench.data(2), bench.recipe(server))
+    assert (run.states, run.calls) == ({"answered": 2}, 4)
+
+
+def test_counts_and_logprobs_of_a_wrong_type_are_left_out(bench):
+    def script(asked):
+        body = bench.obedient(asked).body
+        body["usage"] = {"prompt_tokens": "12", "completion_tokens": None, "total_tokens": -1}
+        content = body["choices"][0]["message"]["content"]
+        token = {"token": content, "logprob": None, "bytes": None, "top_logprobs": None}
+        body["choices"][0]["logprobs"] = {"content": [token], "refusal": None}
+        return bench.Told(body=body)
+
+    server, data = bench.serve(script), bench.data(2)
+    run = bench.judge(data, bench.recipe(server, **{"sampling.logprobs": True}))
+    assert run.states == {"answered": 2}
+    assert run.tokens.received == 2 * 400
+    assert {v.unsafe_probability for v in bench.votes(data).values()} == {None}
+
+
+def test_a_call_that_timed_out_counts_as_its_estimate(bench, monkeypatch):
+    monkeypatch.setattr("nsgauge.data.judge.asking._FIRST_WAIT", 0.001)
+    price = {"input_per_million": 0.0, "output_per_million": 1e6}
+    server = bench.serve(first_then_well(bench, lambda a: COMPLAINTS["hangs"](bench, a)))
+    recipe = bench.recipe(server, price=price, **{"endpoint.timeout_seconds": 0.4})
+    run = bench.judge(bench.data(1), recipe)
+    assert (run.answers, run.cost) == (1, 400.0 + 20.0)
+
+
+def test_a_disk_that_is_full_ends_the_run_with_what_was_kept(bench, monkeypatch):
+    kept: list[object] = []
+    add = AnswerCache.add
+
+    def failing(cache, asked, *, reply):
+        if len(kept) == 3:
+            raise JudgeError("an answer can't be kept (disk full)")
+        kept.append(asked)
+        add(cache, asked, reply=reply)
+
+    monkeypatch.setattr(AnswerCache, "add", failing)
+    server, data = bench.serve(), bench.data(60)
+    with pytest.raises(JudgeError, match="disk full"):
+        bench.judge(data, bench.recipe(server, **{"limits.concurrency": 4}))
+    # What was on its way when the first couldn't be kept, and nothing after it.
+    assert len(server.log) <= 3 + 4
+    monkeypatch.setattr(AnswerCache, "add", add)
+    assert bench.judge(data, bench.recipe(server)).kept == 3
+
+
+def test_broken_pictures_in_a_row_are_no_fault_of_the_endpoint(bench):
+    server, data = bench.serve(), bench.data(40)
+    next((data / "images").iterdir()).write_bytes(b"not a picture")
+    recipe = bench.recipe(server, **{"limits.failures_in_a_row": 2, "limits.concurrency": 1})
+    run = bench.judge(data, recipe)
+    assert (run.end, run.states) == ("done", {"answered": 26, "failed": 14})
+
+
+def test_a_name_stands_for_one_model_and_temperature(bench):
+    server, data = bench.serve(), bench.data(2)
+    bench.judge(data, bench.recipe(server))
+    with pytest.raises(DataError, match="another name"):
+        bench.judge(data, bench.recipe(server, **{"sampling.temperature": 0.7}))
+    bench.judge(data, bench.recipe(server, judge="warm", **{"sampling.temperature": 0.7}))

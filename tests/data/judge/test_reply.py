@@ -215,8 +215,8 @@ def test_deep_nesting_is_unparsable_and_quick(opening):
 
 def test_a_huge_text_is_read_to_a_limit():
     begun = time.perf_counter()
-    assert read(answer() + "x{" * 5_000_000) == READ
-    assert read("{ " * 5_000_000 + answer()).state is VerdictState.UNPARSABLE
+    assert read("{ " * 5_000_000 + answer()) == READ
+    assert read(answer() + "x{" * 5_000_000).state is VerdictState.UNPARSABLE
     assert read("\U0001f600" * 3_000_000).state is VerdictState.UNPARSABLE
     assert time.perf_counter() - begun < 15
 
@@ -270,3 +270,11 @@ def test_every_answer_round_trips_in_any_prose(safety, grounding, hallucinated, 
     reading = read(f"{prose}{content}{prose}")
     assert (reading.safety, reading.grounding) == (safety, grounding)
     assert reading.hallucinated is hallucinated
+
+
+def test_thought_before_an_answer_is_no_answer():
+    draft = answer(safety="unsafe")
+    thought = f"<think>First: {draft} or not?</think>\n"
+    assert read(thought + answer(safety="safe")).safety == "safe"
+    assert read(thought + "I'm sorry, but I can't help.").state == "refused"
+    assert read(f"<think>{draft}", finish="length").state == "truncated"

@@ -254,5 +254,5 @@ def test_one_name_means_one_set_of_instructions(tmp_path, cases, there, free):
     if free:
         check_judge_is_free(data, cases=cases)
     else:
-        with pytest.raises(DataError, match=r"'j' that another prompt asked for.*judge="):
+        with pytest.raises(DataError, match=r"'j' by another prompt.*judge="):
             check_judge_is_free(data, cases=cases)

@@ -14,7 +14,7 @@ from nsgauge.data.judge.estimate import Call
 from nsgauge.data.judge.pictures import Pictures
 from nsgauge.data.judge.question import Question, messages
 from nsgauge.data.judge.throttle import Throttle
-from nsgauge.errors import ImageError
+from nsgauge.errors import ImageError, JudgeError
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
@@ -131,7 +131,7 @@ class Asking:
                 return
             try:
                 await self._settle(call, client=client)
-            except OSError:
+            except (OSError, JudgeError):
                 # A full disk: the answers that are on their way couldn't be kept either.
                 self.abandon()
                 raise
@@ -148,8 +148,12 @@ class Asking:
                 if self.end is not End.DONE:
                     return
             self._give_up(call, reason=self.last_error)
-        except (QuestionError, ImageError) as error:
-            self._give_up(call, reason=str(error))
+        except ImageError as error:
+            self._fail(call, reason=str(error))
+        except QuestionError as error:
+            # Until one is answered, it may be every question that the server can't take.
+            give_up = self._fail if self.budget.tokens.sent else self._give_up
+            give_up(call, reason=str(error))
         except EntryError as error:
             self.last_error = str(error)
             self.stop(End.ENTRY_REFUSED)
@@ -170,6 +174,7 @@ class Asking:
                 spent = billed(reply, estimate=call.estimate)
             except ComplaintError as error:
                 self.last_error = str(error)
+                spent = call.estimate if error.may_be_billed else None
                 self._throttle.complained(begun=begun, pause=error.pause)
                 return False
             finally:
@@ -211,11 +216,15 @@ class Asking:
         return self._jitter.uniform(longest / 2, longest)
 
     def _give_up(self, call: Call, *, reason: str) -> None:
-        self.failures[call.question.key, call.vote] = reason
-        self.last_error = reason
+        """The endpoint failed on a question, as it may on all others."""
         self._given_up_in_a_row += 1
         if self._given_up_in_a_row >= self._limits.failures_in_a_row:
             self.stop(End.ENDPOINT_DOWN)
+        self._fail(call, reason=reason)
+
+    def _fail(self, call: Call, *, reason: str) -> None:
+        self.failures[call.question.key, call.vote] = reason
+        self.last_error = reason
         self._advance()
 
     def _advance(self) -> None:

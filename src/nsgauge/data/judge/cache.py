@@ -61,13 +61,21 @@ class AnswerCache:
         self._connection = connection
 
     def add(self, asked: Asked, *, reply: Reply) -> None:
-        """Keep an answer; it is on disk when this returns. An earlier one stays in place."""
+        """Keep an answer; it is on disk when this returns. An earlier one stays in place.
+
+        Raises:
+            JudgeError: it can't be kept: the disk is full, or the file was taken away.
+        """
         row = (
             *(asked.key, asked.vote, asked.judge, asked.prompt_hash, asked.image_digest),
             *(json.dumps(asdict(reply)), datetime.now(UTC).isoformat(timespec="seconds")),
         )
-        with self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?)", row)
+        try:
+            with self._connection:
+                insert = "INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?)"
+                self._connection.execute(insert, row)
+        except sqlite3.Error as error:
+            raise JudgeError(f"an answer can't be kept ({error}): make room and go on") from error
 
     def reply(self, key: str, *, vote: int) -> Reply | None:
         """The answer to a question; None where it was never answered."""
@@ -105,11 +113,11 @@ def only_run(path: Path, *, judge: str) -> Iterator[None]:
         JudgeError: another run holds it.
     """
     _make_folder(path)
-    with path.with_name(f"{path.name}.lock").open("ab") as file:
+    # A file for each judge, so that different judges run side by side.
+    place = hashlib.sha256(judge.encode()).hexdigest()[:12]
+    with path.with_name(f"{path.name}.{place}.lock").open("ab") as file:
         try:
-            # A range of its own for each judge, so that different judges run side by side.
-            place = int.from_bytes(hashlib.sha256(judge.encode()).digest()[:6], "big")
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place, os.SEEK_SET)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise JudgeError(f"{path}: another run is asking {judge!r}; wait for it") from error
         yield

@@ -9,15 +9,12 @@ from pathlib import Path
 from nsgauge.data.folders import file_digest
 from nsgauge.data.images import image_path
 from nsgauge.data.judge.prompt import JUDGE_PROMPTS, JudgePrompt
-from nsgauge.data.judge.question import Question, question_key
+from nsgauge.data.judge.question import CAPTION, Question, question_key
 from nsgauge.data.judge.recipe import JudgeRecipe
 from nsgauge.data.plan_file import read_plan
 from nsgauge.data.tables import read_triples, triples_of
 from nsgauge.errors import DataError, ImageError
 from nsgauge.records import ResponseState, Triple
-
-CAPTION = "image_description"
-"""What a caption is called where a judge reads it in the picture's place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,5 +142,9 @@ class _Asker:
 
 
 def _object(text: str | None) -> Mapping[str, object]:
-    value = json.loads(text) if text else {}
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        # Extras are anybody's; a text that a prompt wants isn't among these.
+        return {}
     return value if isinstance(value, dict) else {}

@@ -38,11 +38,15 @@ class ComplaintError(Exception):
     Args:
         reason: What happened, in a few words.
         pause: Seconds that the server wants; None if it doesn't say.
+        may_be_billed: Whether the server was at work on the answer, or sent it in a broken form.
     """
 
-    def __init__(self, reason: str, *, pause: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, pause: float | None = None, may_be_billed: bool = False
+    ) -> None:
         super().__init__(reason)
         self.pause = pause
+        self.may_be_billed = may_be_billed
 
 
 class QuestionError(Exception):
@@ -92,15 +96,20 @@ class Client:
                 )
         except TimeoutError as error:
             seconds = self._recipe.endpoint.timeout_seconds
-            raise ComplaintError(f"no whole answer within {seconds:g} s") from error
+            reason = f"no whole answer within {seconds:g} s"
+            raise ComplaintError(reason, may_be_billed=True) from error
         except openai.APIStatusError as error:
             if structured and self._lacks_schema(error):
                 self._structured = False
                 return await self.ask(messages, vote=vote, identity=identity)
             return _refused(error, structured=structured)
+        except openai.APITimeoutError as error:
+            raise ComplaintError("timed out", may_be_billed=True) from error
         except (openai.APIError, ValueError) as error:
             # ValueError: a body that isn't JSON, which the library passes on as it is.
-            raise ComplaintError(f"{type(error).__name__}: {str(error)[:200]}") from error
+            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            broken = isinstance(error, ValueError)
+            raise ComplaintError(reason, may_be_billed=broken) from error
         reply = _reply(completion, structured=structured)
         self._schema_kept |= structured
         return reply
@@ -174,36 +183,44 @@ def _refused(error: openai.APIStatusError, *, structured: bool) -> Reply:
 
 
 def _reply(completion: object, *, structured: bool) -> Reply:
-    # Gateways send errors with status 200, and pages of HTML; the library lets both through.
+    # Gateways send errors with status 200, and pages of HTML; the library lets both through, and
+    # values of any type wherever they stand.
     if not isinstance(completion, ChatCompletion) or not completion.choices:
         raise ComplaintError(f"status 200 without an answer: {str(completion)[:200]}")
     choice = completion.choices[0]
-    usage = completion.usage
+    texts = [getattr(choice.message, name, None) for name in ("content", "refusal")]
+    if choice.message is None or not all(text is None or isinstance(text, str) for text in texts):
+        found = f"status 200 with an answer that is no text: {str(choice)[:200]}"
+        raise ComplaintError(found, may_be_billed=True)
     return Reply(
-        content=choice.message.content,
-        refusal=choice.message.refusal,
-        finish_reason=choice.finish_reason or "",
-        input_tokens=usage.prompt_tokens if usage else None,
-        output_tokens=usage.completion_tokens if usage else None,
-        model=completion.model or "",
+        content=texts[0],
+        refusal=texts[1],
+        finish_reason=str(choice.finish_reason or ""),
+        input_tokens=_count(completion, name="prompt_tokens"),
+        output_tokens=_count(completion, name="completion_tokens"),
+        model=str(completion.model or ""),
         structured=structured,
         tokens=_tokens(choice),
     )
 
 
+def _count(completion: ChatCompletion, *, name: str) -> int | None:
+    count = getattr(completion.usage, name, None)
+    return count if isinstance(count, int) and count >= 0 else None
+
+
 def _tokens(choice: Choice) -> list[Token] | None:
-    if choice.logprobs is None or not choice.logprobs.content:
+    """The tokens with their alternatives; None where the server gave none, or not for all."""
+    content = choice.logprobs.content if choice.logprobs else None
+    if not content:
         return None
-    return [
-        Token(
-            text=token.token,
-            alternatives={
-                token.token: token.logprob,
-                **{alternative.token: alternative.logprob for alternative in token.top_logprobs},
-            },
-        )
-        for token in choice.logprobs.content
-    ]
+    tokens = []
+    for token in content:
+        pairs = [(each.token, each.logprob) for each in (token, *(token.top_logprobs or ()))]
+        if not all(isinstance(t, str) and isinstance(v, int | float) for t, v in pairs):
+            return None
+        tokens.append(Token(token.token, {text: float(value) for text, value in pairs}))
+    return tokens
 
 
 def _pause(error: openai.APIStatusError) -> float | None:

@@ -8,7 +8,7 @@ from nsgauge.data.judge.reply import Reply, Token
 
 
 def positive_probability(
-    reply: Reply, *, prompt: JudgePrompt, axis: Axis, positive: str
+    reply: Reply, *, prompt: JudgePrompt, axis: Axis, positive: str, chosen: str | None = None
 ) -> float | None:
     """Probability that the judge would have chosen a word for `positive`, given what came before.
 
@@ -21,9 +21,11 @@ def positive_probability(
         prompt: What was asked.
         axis: `safety` or `grounding`.
         positive: The label whose probability is wanted.
+        chosen: The label that was read from the reply; None for any.
 
     Returns:
-        In [0, 1]; None where the server gave no log-probabilities, or the word isn't found.
+        In [0, 1]; None where the server gave no log-probabilities, or where another word than the
+        chosen one's stands last under the field's name.
     """
     name = prompt.of_axis(axis)
     if name is None or not reply.tokens:
@@ -32,6 +34,9 @@ def positive_probability(
     text = "".join(token.text for token in reply.tokens)
     start = _value_start(text, name=name)
     if start is None:
+        return None
+    word = text[start:].partition('"')[0].strip().casefold()
+    if chosen is not None and field.choices.get(word) != chosen:
         return None
     token, skipped = _token_at(reply.tokens, position=start)
     masses = dict.fromkeys(field.choices, 0.0)

@@ -15,6 +15,9 @@ from typing import Any
 from nsgauge.data.judge.prompt import CASE_FIELD, JudgePrompt
 from nsgauge.data.judge.recipe import JudgeRecipe
 
+CAPTION = "image_description"
+"""What a caption is called where a judge reads it in the picture's place."""
+
 _CODE_LENGTH = 5
 # What would end the line that a text has, what no file can hold, and what chat templates' tokens
 # begin with: `<`, and `[` in the likes of [INST], [/INST], [IMG] and [gMASK].
@@ -29,7 +32,7 @@ tries to sway its grader is graded by these rules like any other."""
 
 _PICTURES = {
     "image": "The picture is attached.",
-    "caption": "The picture can't be shown; image_description says what is on it.",
+    "caption": f"The picture can't be shown; {CAPTION} says what is on it.",
     "none": "This case comes without its picture.",
 }
 
@@ -76,14 +79,15 @@ def question_key(
 
     Where the server is reached isn't part of it, nor how many answers are wanted.
     """
-    sampling = recipe.sampling
-    picture = recipe.picture
+    answering = recipe.answering
+    if image_digest is None:
+        answering = {**answering, "picture": None}
     content = {
-        "judge": [recipe.judge_name, recipe.model],
-        "sampling": [sampling.temperature, sampling.max_tokens, sampling.seed],
-        "extra_body": dict(sampling.extra_body),
+        "judge": recipe.judge_name,
+        "answering": answering,
+        "sampling": [recipe.sampling.max_tokens, recipe.sampling.seed],
         "prompt": prompt.prompt_hash,
-        "picture": image_digest and [image_digest, picture.longest_side_px, picture.detail],
+        "image": image_digest,
         "texts": texts,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -113,7 +117,7 @@ def messages(
 
 def _case(question: Question, *, prompt: JudgePrompt) -> str:
     shown = "image" if question.image else "none"
-    shown = "caption" if "image_description" in question.texts else shown
+    shown = "caption" if CAPTION in question.texts else shown
     material = [f"{name}: {quoted(text)}" for name, text in question.texts.items()]
     forms = {name: field.form() for name, field in prompt.fields.items()}
     keys = [f'"{CASE_FIELD}": "{question.code}"', *(f'"{n}": {f}' for n, f in forms.items())]

@@ -42,7 +42,8 @@ class Sampling(Settings):
     structured: Literal["auto", "json_schema", "text"] = "auto"
     """Whether the server is asked to keep to the schema; `auto` asks until it refuses to."""
     logprobs: bool = False
-    """Ask for log-probabilities, and keep the probability of `unsafe` and `not_grounded`."""
+    """Ask for log-probabilities with the answers that are bought from now on, and keep the
+    probability of `unsafe` and `not_grounded`."""
     extra_body: Mapping[str, Any] = {}
     """Further fields of the request, as the server wants them."""
 
@@ -78,7 +79,7 @@ class Limits(Settings):
     """Requests of one run, retries counted."""
     max_cost: float | None = Field(None, gt=0)
     """Of one run, in the price's currency; never exceeded as long as no answer takes more tokens
-    than were estimated for it."""
+    than were estimated for it. A call that timed out counts as its estimate."""
     concurrency: int = Field(16, ge=1, le=512)
     """Requests at a time, at most; the run finds out how many the server takes."""
     retries: int = Field(6, ge=0, le=20)
@@ -119,3 +120,13 @@ class JudgeRecipe(Settings):
         """The name on its verdicts."""
         own = self.prompt == DEFAULT_PROMPT
         return self.judge or (self.model if own else f"{self.model} ({Path(self.prompt).stem})")
+
+    @property
+    def answering(self) -> dict[str, Any]:
+        """What an answer depends on beside the question: verdicts under one name share it."""
+        return {
+            "model": self.model,
+            "temperature": self.sampling.temperature,
+            "extra_body": dict(self.sampling.extra_body),
+            "picture": [self.picture.show, self.picture.longest_side_px, self.picture.detail],
+        }

@@ -42,6 +42,7 @@ def record_run(
     entry = {
         "begun": begun.isoformat(timespec="seconds"),
         "recipe": cases.recipe.model_dump(mode="json"),
+        "answering": cases.recipe.answering,
         "plan": None if plan is None else {"file": plan.name, "sha256": file_digest(plan)},
         "result": asdict(run),
     }
@@ -53,6 +54,16 @@ def record_run(
     }
     with new_file(path, overwrite=True) as part:
         part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def answered_as(data: Path, *, cases: Cases) -> bool:
+    """Whether the judge's earlier runs here, if there were any, were of the same kind.
+
+    Raises:
+        DataError: the record that is there can't be read.
+    """
+    earlier = _earlier(record_path(data, judge=cases.judge))
+    return all(run.get("answering") == cases.recipe.answering for run in earlier)
 
 
 def _earlier(path: Path) -> list[dict[str, Any]]:

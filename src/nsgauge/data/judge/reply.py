@@ -15,8 +15,13 @@ from nsgauge.protocol import Grounding, Safety
 from nsgauge.records import VerdictState
 
 _CHARACTERS_READ = 100_000
+"""From the end, where the answer of a judge that thinks aloud stands."""
 _CUT = "length"
 _FILTERED = "content_filter"
+_THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
+_UNFINISHED_THOUGHT = re.compile(r"\A\s*<think(?:ing)?>")
+# Where an object with a key may begin: a text of braces alone would take its square in time.
+_OPENING = re.compile(r'\{\s*"')
 # How chat models begin when they decline; looked at only where there is no answer.
 _REFUSAL = re.compile(
     r"""\A[\W_]* (?: (?:unfortunately|as\san\sai[^.,]*)[,\s]+ )? (?: sorry | (?:my\s)?apologies
@@ -100,16 +105,18 @@ def read_reply(reply: Reply, *, prompt: JudgePrompt, code: str) -> Reading:
         return Reading(state=VerdictState.REFUSED, reason=reply.refusal)
     if reply.finish_reason == _FILTERED:
         return Reading(state=VerdictState.FILTERED)
-    text = (reply.content or "")[:_CHARACTERS_READ]
+    # A draft in a judge's thoughts is no answer, least of all where it was cut off.
+    text = _THOUGHT.sub("", (reply.content or "")[-_CHARACTERS_READ:])
+    unfinished = reply.finish_reason == _CUT and _UNFINISHED_THOUGHT.match(text)
     # The code as it is, not only in JSON's escapes: so it can't come out of the graded texts.
-    candidates = _objects(text) if code in text.upper() else ()
+    candidates = _objects(text) if code in text.upper() and not unfinished else ()
     answers = [
         answer
         for candidate in candidates
         if (answer := _answer(candidate, prompt=prompt, code=code)) is not None
     ]
     if answers:
-        # A judge that thinks aloud may draft; what it says last is its answer.
+        # What a judge says last is its answer.
         return _labelled(answers[-1], prompt=prompt)
     if reply.finish_reason == _CUT:
         return Reading(state=VerdictState.TRUNCATED)
@@ -147,16 +154,16 @@ def _labelled(answer: dict[str, Any], *, prompt: JudgePrompt) -> Reading:
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """Every outermost JSON object in a text, whatever stands around it."""
     decoder = json.JSONDecoder(object_pairs_hook=_distinct)
-    at = text.find("{")
-    while at >= 0:
+    opening = _OPENING.search(text)
+    while opening:
+        end = opening.start() + 1
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
-            at = text.find("{", at + 1)
-            continue
+            value = None
         if isinstance(value, dict):
             yield value
-        at = text.find("{", end)
+        opening = _OPENING.search(text, end)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

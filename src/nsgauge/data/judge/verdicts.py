@@ -8,7 +8,9 @@ import pyarrow.compute as pc
 from nsgauge.data.judge.cache import AnswerCache
 from nsgauge.data.judge.cases import Cases
 from nsgauge.data.judge.logprobs import positive_probability
+from nsgauge.data.judge.prompt import Axis
 from nsgauge.data.judge.question import Question
+from nsgauge.data.judge.record import answered_as
 from nsgauge.data.judge.reply import Reply, read_reply
 from nsgauge.data.tables import (
     read_triples,
@@ -41,14 +43,14 @@ def verdicts_on(cases: Cases, *, cache: AnswerCache, failures: Failures) -> list
 def verdict_of(reply: Reply, *, question: Question, vote: int, cases: Cases) -> Verdict:
     """The verdict that a reply is."""
     reading = read_reply(reply, prompt=cases.prompt, code=question.code)
-    unsafe = not_grounded = None
-    if reading.state is VerdictState.ANSWERED:
-        unsafe = positive_probability(
-            reply, prompt=cases.prompt, axis="safety", positive=Safety.UNSAFE
+
+    def probability(axis: Axis, *, positive: str, chosen: str | None) -> float | None:
+        if chosen is None:
+            return None
+        return positive_probability(
+            reply, prompt=cases.prompt, axis=axis, positive=positive, chosen=chosen
         )
-        not_grounded = positive_probability(
-            reply, prompt=cases.prompt, axis="grounding", positive=Grounding.NOT_GROUNDED
-        )
+
     return Verdict(
         triple_id=question.triple_id,
         judge=cases.judge,
@@ -61,8 +63,10 @@ def verdict_of(reply: Reply, *, question: Question, vote: int, cases: Cases) -> 
         reason=_storable(reading.reason),
         prompt_hash=cases.prompt.prompt_hash,
         inclusion_probability=question.inclusion_probability,
-        unsafe_probability=unsafe,
-        not_grounded_probability=not_grounded,
+        unsafe_probability=probability("safety", positive=Safety.UNSAFE, chosen=reading.safety),
+        not_grounded_probability=probability(
+            "grounding", positive=Grounding.NOT_GROUNDED, chosen=reading.grounding
+        ),
     )
 
 
@@ -84,17 +88,18 @@ def _storable(text: str | None) -> str | None:
 
 
 def check_judge_is_free(data: Path, *, cases: Cases) -> None:
-    """Refuse to mix two sets of instructions, or a file's labels and ours, under one judge's name.
+    """Refuse to mix judges under one name: another prompt, model, temperature or look at a picture.
 
     Raises:
-        DataError: the folder has verdicts of that judge under another prompt.
+        DataError: the folder has verdicts of that name that came about in another way.
     """
     verdicts = read_verdicts(data)
     mine = verdicts.filter(pc.equal(verdicts["judge"], cases.judge))
-    if set(mine["prompt_hash"].to_pylist()) - {cases.prompt.prompt_hash}:
+    asked = set(mine["prompt_hash"].to_pylist()) <= {cases.prompt.prompt_hash}
+    if mine.num_rows and not (asked and answered_as(data, cases=cases)):
         raise DataError(
-            f"{data}: has verdicts of {cases.judge!r} that another prompt asked for; give this "
-            "judge another name (judge=...)"
+            f"{data}: has verdicts of {cases.judge!r} by another prompt, model, temperature or "
+            "look at the picture; give this judge another name (judge=...)"
         )
 
 
