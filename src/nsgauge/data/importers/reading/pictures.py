@@ -57,6 +57,14 @@ class PictureReader:
             columns["image"] = data_uri_bytes(first) if is_data_uri(first) else self.found(first)
         return columns
 
+    def is_here(self, name: str) -> bool:
+        """Whether there is such a file under the root."""
+        try:
+            return (self._root / name).is_file()
+        except OSError:
+            # Longer than a name may be, such as a picture in base64 in the place of its path.
+            return False
+
     def found(self, path: str) -> str:
         """The longest tail of `path` that is a file under the root; its last step if none is.
 
@@ -71,7 +79,7 @@ class PictureReader:
             return path
         tails = ["/".join(steps[start:]) for start in range(len(steps))]
         inside = [tail for tail in tails if not tail.startswith("/")]
-        name = next((tail for tail in inside if (self._root / tail).is_file()), None)
+        name = next(filter(self.is_here, inside), None)
         if name is None or name == tails[0]:
             return name or steps[-1]
         owner = self._owners.setdefault(name, tails[0])

@@ -104,6 +104,7 @@ def test_pictures_come_from_paths_uris_and_never_from_the_net(run_import, run_fi
         ["../../secret.png"],
         [{"video": 1}],
         None,
+        ["iVBORw0KGgo" * 99],
     ]
     rows = [sample(n, input_media=names) for n, names in enumerate(media)]
     outcome = run_import("auto", run_file(rows), image_root=str(tmp_path / "pictures"))
@@ -116,6 +117,7 @@ def test_pictures_come_from_paths_uris_and_never_from_the_net(run_import, run_fi
         "bad_media": 1,
         "image_bad_data_uri": 1,
         "image_unsafe_path": 1,
+        "image_unreadable": 1,
     }
     extras = json.loads(outcome.triples[2].extras)
     assert extras["further_pictures"] == ["data URI", "https://example.org/c.png"]

@@ -99,7 +99,6 @@ class _Reader:
     def __init__(self, options: ImportOptions, *, root: Path, notes: list[str]) -> None:
         self.notes = notes
         """Full once the rows are read."""
-        self._root = root
         self._pictures = PictureReader(root)
         mapped = by_field(options.mapping)
         axes = [mapped[field] for field in ("safety", "grounding") if field in mapped]
@@ -147,8 +146,7 @@ class _Reader:
         if path:
             return self._pictures.columns(_paths(path))
         names = [f"{index}{suffix}" for suffix in _PICTURES]
-        there = (name for name in names if (self._root / name).is_file())
-        return {"image": next(there, names[0])}
+        return {"image": next(filter(self._pictures.is_here, names), names[0])}
 
 
 def _result_paths(source: Path) -> tuple[list[Path], list[str]]:
