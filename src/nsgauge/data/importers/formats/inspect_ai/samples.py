@@ -32,15 +32,16 @@ def sample_columns(sample: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _asked(sample: dict[str, Any]) -> Asked | None:
     """What stood before the last answer; the input where the messages weren't kept."""
-    given, messages = sample["input"], sample["messages"]
-    roles = [
-        message.get("role") if isinstance(message, dict) else None for message in messages or []
-    ]
+    given, logged = sample["input"], sample["messages"]
+    messages = logged if isinstance(logged, list) else []
+    roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
     answered = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else None
-    spoken = asked((messages or [])[:answered])
+    spoken = asked(messages[:answered])
     if spoken is not None:
         return spoken
-    return Asked(prompt=given) if isinstance(given, str) else asked(given or [])
+    if isinstance(given, str):
+        return Asked(prompt=given)
+    return asked(given) if isinstance(given, list) else None
 
 
 def _answer(sample: dict[str, Any]) -> dict[str, Any]:
