@@ -5,9 +5,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.special import softmax
-from sklearn.metrics import f1_score, precision_score
+from sklearn.metrics import f1_score, precision_score, recall_score
+from statsmodels.stats.proportion import proportion_confint
 
-from nsgauge.train.calibrate import ROWS_NEEDED, choose_threshold, fit_calibrator
+from nsgauge.train.calibrate import ROWS_NEEDED, fit_calibrator, threshold_choice
 from nsgauge.train.recipe import ThresholdTarget
 
 
@@ -56,49 +57,114 @@ labelled = st.lists(
 )
 
 
-@given(rows=labelled)
-def test_the_f1_threshold_is_the_best_of_all_cuts(rows):
-    probability = np.array([row[0] for row in rows])
+def columns(rows):
+    """Probabilities and labels, both classes among them."""
     positive = np.array([row[1] for row in rows])
     assume(positive.any() and not positive.all())
-    chosen = choose_threshold(probability, positive=positive, target=ThresholdTarget())
+    return np.array([row[0] for row in rows]), positive
+
+
+@given(rows=labelled)
+def test_the_f1_threshold_is_the_best_of_all_cuts(rows):
+    probability, positive = columns(rows)
+    chosen = threshold_choice(probability, positive=positive, target=ThresholdTarget())
     best = max(f1_score(positive, probability >= cut) for cut in np.unique(probability))
-    assert f1_score(positive, probability >= chosen) == pytest.approx(best)
+    assert f1_score(positive, probability >= chosen.threshold) == pytest.approx(best)
+    assert chosen.reached
 
 
 @given(rows=labelled, wanted=st.sampled_from([0.5, 0.8, 1.0]))
-def test_the_precision_threshold_holds_its_precision_and_finds_the_most(rows, wanted):
-    probability = np.array([row[0] for row in rows])
-    positive = np.array([row[1] for row in rows])
-    assume(positive.any() and not positive.all())
+def test_the_precision_threshold_is_the_lowest_that_reaches_it_or_the_most_precise(rows, wanted):
+    probability, positive = columns(rows)
     target = ThresholdTarget(target="precision", precision=wanted)
-    chosen = choose_threshold(probability, positive=positive, target=target)
-    called = probability >= chosen
-    reached = [
-        int((probability >= cut).sum())
+    chosen = threshold_choice(probability, positive=positive, target=target)
+    precisions = {
+        cut: precision_score(positive, probability >= cut) for cut in np.unique(probability)
+    }
+    enough = min(wanted, max(precisions.values()))
+    lowest = min(cut for cut, precision in precisions.items() if precision >= enough)
+    assert ((probability >= chosen.threshold) == (probability >= lowest)).all()
+    assert chosen.reached is (max(precisions.values()) >= wanted)
+    assert chosen.wanted == wanted
+
+
+@given(rows=labelled, wanted=st.sampled_from([0.5, 0.8, 1.0]))
+def test_the_recall_threshold_is_the_highest_that_reaches_it(rows, wanted):
+    probability, positive = columns(rows)
+    target = ThresholdTarget(target="recall", recall=wanted)
+    chosen = threshold_choice(probability, positive=positive, target=target)
+    highest = max(
+        cut
         for cut in np.unique(probability)
-        if precision_score(positive, probability >= cut) >= wanted
-    ]
-    if reached:
-        assert precision_score(positive, called) >= wanted
-        assert called.sum() == max(reached)
-    else:
-        assert chosen == 1.0
+        if recall_score(positive, probability >= cut) >= wanted
+    )
+    assert ((probability >= chosen.threshold) == (probability >= highest)).all()
+    assert chosen.reached
 
 
 @given(rows=labelled)
 def test_the_equal_rates_threshold_calls_as_many_as_the_teacher_as_nearly_as_ties_allow(rows):
-    probability = np.array([row[0] for row in rows])
-    positive = np.array([row[1] for row in rows])
-    assume(positive.any() and not positive.all())
+    probability, positive = columns(rows)
     target = ThresholdTarget(target="equal_rates")
-    chosen = choose_threshold(probability, positive=positive, target=target)
-    off = abs(int((probability >= chosen).sum()) - int(positive.sum()))
+    chosen = threshold_choice(probability, positive=positive, target=target)
+    off = abs(chosen.called - int(positive.sum()))
     cuts = np.unique(probability)
     assert off == min(abs(int((probability >= cut).sum()) - int(positive.sum())) for cut in cuts)
+    assert chosen.reached is (off == 0)
 
 
-def test_one_class_alone_leaves_the_threshold_at_one_half():
-    target = ThresholdTarget()
-    rows = np.array([0.1, 0.9])
-    assert choose_threshold(rows, positive=np.array([True, True]), target=target) == 0.5
+@given(rows=labelled, target=st.sampled_from(["f1", "equal_rates"]))
+def test_what_a_threshold_gave_is_counted_on_its_own_verdicts(rows, target):
+    probability, positive = columns(rows)
+    chosen = threshold_choice(probability, positive=positive, target=ThresholdTarget(target=target))
+    called = probability >= chosen.threshold
+    assert (chosen.rows, chosen.positives) == (len(rows), positive.sum())
+    assert chosen.precision == pytest.approx(precision_score(positive, called))
+    assert chosen.recall == pytest.approx(recall_score(positive, called))
+    assert chosen.precision_low is None or chosen.precision_low <= chosen.precision
+    assert chosen.recall_low is None or chosen.recall_low <= chosen.recall
+
+
+def test_the_lower_bound_is_the_exact_one_sided_one():
+    # Eight of the ten highest are positive, and all positives are among them.
+    probability = np.linspace(1, 0, 40)
+    positive = np.arange(40) < 10
+    positive[[3, 6]] = False
+    target = ThresholdTarget(target="recall", recall=1.0)
+    chosen = threshold_choice(probability, positive=positive, target=target)
+    assert (chosen.hits, chosen.called) == (8, 10)
+    expected, _ = proportion_confint(8, 10, alpha=0.1, method="beta")
+    assert chosen.precision_low == pytest.approx(expected)
+    assert chosen.recall_low == pytest.approx(0.05 ** (1 / 8))
+
+
+def test_rows_of_one_item_count_once_in_the_lower_bound():
+    probability, positive = np.array([0.9, 0.8, 0.7, 0.6, 0.1, 0.05]), np.arange(6) < 4
+    once = threshold_choice(probability, positive=positive, target=ThresholdTarget())
+    thrice = threshold_choice(
+        np.repeat(probability, 3),
+        positive=np.repeat(positive, 3),
+        target=ThresholdTarget(),
+        clusters=np.repeat(np.arange(6), 3),
+    )
+    assert thrice.called == 3 * once.called
+    assert thrice.precision_low == pytest.approx(once.precision_low)
+    alone = threshold_choice(
+        probability, positive=positive, target=ThresholdTarget(), clusters=np.zeros(6)
+    )
+    assert alone.precision_low is None
+
+
+def test_nothing_lies_between_neighbouring_probabilities():
+    low = 0.5
+    high = float(np.nextafter(low, 1))
+    probability, positive = np.array([high, low]), np.array([True, False])
+    chosen = threshold_choice(probability, positive=positive, target=ThresholdTarget())
+    assert (chosen.called, chosen.hits) == (1, 1)
+
+
+@pytest.mark.parametrize("positive", [np.ones(2, bool), np.zeros(2, bool), np.zeros(0, bool)])
+def test_one_class_alone_leaves_the_threshold_at_one_half_and_says_so(positive):
+    probability = np.array([0.1, 0.9])[: len(positive)]
+    chosen = threshold_choice(probability, positive=positive, target=ThresholdTarget())
+    assert (chosen.threshold, chosen.reached) == (0.5, False)

@@ -5,7 +5,14 @@ import yaml
 
 from nsgauge.data.targets import Consensus
 from nsgauge.errors import SettingsError
-from nsgauge.train.recipe import Recipe, TeacherSettings, load_recipe, recipe_names
+from nsgauge.train.recipe import (
+    Recipe,
+    TeacherSettings,
+    ThresholdSettings,
+    ThresholdTarget,
+    load_recipe,
+    recipe_names,
+)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -44,6 +51,9 @@ def test_overrides_reach_nested_keys():
         ("teacher.consensus=vote", "consensus"),
         ("split.test=0.95", "none to train on"),
         ("thresholds.unsafe.target=precision", "precision"),
+        ("thresholds.recall=0.8", "given with `target: recall`"),
+        ("thresholds.unsafe.precision=1.5", "precision"),
+        ("thresholds.safe.target=f1", "known here: not_grounded, unsafe"),
     ],
 )
 def test_a_wrong_override_is_named_in_one_line(override, named):
@@ -62,6 +72,18 @@ def test_a_teacher_is_pooled_unless_it_says_otherwise():
     assert TeacherSettings.from_mapping(teacher, source="test").consensus is Consensus.POOLED
     agreed = TeacherSettings.from_mapping({**teacher, "consensus": "dawid_skene"}, source="test")
     assert agreed.consensus is Consensus.DAWID_SKENE
+
+
+def test_a_target_without_an_axis_is_for_the_axes_that_have_none():
+    both = ThresholdSettings.from_mapping({"target": "recall", "recall": 0.8}, source="test")
+    wanted = ThresholdTarget(target="recall", recall=0.8)
+    assert (both.unsafe, both.not_grounded) == (wanted, wanted)
+    split = {"target": "equal_rates", "unsafe": {"target": "precision", "precision": 0.9}}
+    mixed = ThresholdSettings.from_mapping(split, source="test")
+    assert (mixed.unsafe.wanted, mixed.not_grounded.target) == (0.9, "equal_rates")
+    recipe = load_recipe("sample-pocket", overrides=("thresholds.target=equal_rates",))
+    assert recipe.thresholds.unsafe == recipe.thresholds.not_grounded
+    assert recipe.thresholds.unsafe.target == "equal_rates"
 
 
 def test_a_training_without_epochs_is_refused():

@@ -23,6 +23,46 @@ class Thresholds(Settings):
     not_grounded: Probability
 
 
+class ThresholdChoice(Settings):
+    """How a threshold was chosen on validation, and what it gave there; so these shares flatter.
+
+    Attributes:
+        target: `f1`, `equal_rates`, `precision` or `recall`.
+        wanted: The precision or recall asked for; None for the other targets.
+        reached: Whether the target was met; if not, the nearest threshold to it was taken, or 0.5
+            where one class was missing.
+        threshold: Verdicts are positive from here on.
+        rows: Validation rows with a label on the axis.
+        positives: Of those, positive by the teacher.
+        called: Of all, called positive.
+        hits: Rows that are both.
+        precision_low: Lower end of the one-sided 95% interval of the precision, items kept
+            together; None where fewer than two items were called positive.
+        recall_low: Likewise of the recall.
+    """
+
+    target: str
+    wanted: Probability | None
+    reached: bool
+    threshold: Probability
+    rows: int = Field(ge=0)
+    positives: int = Field(ge=0)
+    called: int = Field(ge=0)
+    hits: int = Field(ge=0)
+    precision_low: Probability | None
+    recall_low: Probability | None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the rows called positive that are; None where none was called."""
+        return self.hits / self.called if self.called else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the positive rows that were called so; None without any."""
+        return self.hits / self.positives if self.positives else None
+
+
 class TrainingFacts(Settings):
     """Where a classifier comes from.
 
@@ -37,6 +77,7 @@ class TrainingFacts(Settings):
         left_out: Rows of the data folder not used, by reason.
         recipe: As resolved.
         validation: Name to number, as measured on validation when thresholds were chosen.
+        thresholds: How they were chosen, by axis; empty in bundles of before it was kept.
         seconds: Training took.
         versions: Of the libraries.
         created: UTC, ISO 8601.
@@ -51,6 +92,7 @@ class TrainingFacts(Settings):
     left_out: dict[str, int]
     recipe: dict[str, Any]
     validation: dict[str, float | None]
+    thresholds: dict[str, ThresholdChoice] = Field(default_factory=dict)
     seconds: float
     versions: dict[str, str]
     created: str

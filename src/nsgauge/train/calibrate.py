@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from nsgauge.checkpoints.manifest import ThresholdChoice
+from nsgauge.eval.clusters import Clusters, cluster_codes, design_effect, scarcest
+from nsgauge.eval.intervals import clopper_pearson
+from nsgauge.eval.plus_two import SCARCE
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.protocol import observation_cells
 from nsgauge.train.recipe import ThresholdTarget
@@ -14,6 +18,8 @@ from nsgauge.train.recipe import ThresholdTarget
 # Below this many rows a calibrator is noise, and the logits stay as they are.
 ROWS_NEEDED = 50
 FOLDS = 5
+# The ends of a two-sided 90% interval are one-sided 95% bounds.
+TWO_SIDED = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,42 +74,100 @@ def fit_calibrator(
     return CalibrationFit(calibrator=calibrator, rows=rows, losses=losses)
 
 
-def choose_threshold(
+def threshold_choice(
     probability: Float[np.ndarray, " rows"],
     *,
     positive: Bool[np.ndarray, " rows"],
     target: ThresholdTarget,
-) -> float:
+    clusters: Clusters | None = None,
+) -> ThresholdChoice:
     """The threshold t for verdicts `probability >= t` that meets the target on validation rows.
 
     Args:
         probability: Calibrated, in [0, 1].
         positive: The teacher's label.
         target: What is wanted.
+        clusters: Item ids; the lower bounds then allow for rows that share an item.
 
     Returns:
-        In (0, 1]; 0.5 where the rows hold one class only and nothing can be chosen.
+        The threshold with what it gave; 0.5, marked as not reached, where the rows hold one class
+        only and nothing can be chosen.
     """
-    if positive.all() or not positive.any():
-        return 0.5
+    threshold, reached = 0.5, False
+    if positive.any() and not positive.all():
+        cut, reached = _best_cut(probability, positive=positive, target=target)
+        threshold = _between(probability, cut=cut)
+    codes = cluster_codes(clusters, rows=len(positive))
+    called = probability >= threshold
+    return ThresholdChoice(
+        target=target.target,
+        wanted=target.wanted,
+        reached=reached,
+        threshold=threshold,
+        rows=len(positive),
+        positives=int(positive.sum()),
+        called=int(called.sum()),
+        hits=int((called & positive).sum()),
+        precision_low=_lower_bound(positive[called], codes=codes[called]),
+        recall_low=_lower_bound(called[positive], codes=codes[positive]),
+    )
+
+
+def choose_threshold(
+    probability: Float[np.ndarray, " rows"],
+    *,
+    positive: Bool[np.ndarray, " rows"],
+    target: ThresholdTarget,
+) -> float:
+    """The threshold alone of `threshold_choice`, with the same arguments."""
+    return threshold_choice(probability, positive=positive, target=target).threshold
+
+
+def _best_cut(
+    probability: Float[np.ndarray, " rows"],
+    *,
+    positive: Bool[np.ndarray, " rows"],
+    target: ThresholdTarget,
+) -> tuple[float, bool]:
+    """The least probability to call positive, and whether it meets the target."""
     order = np.argsort(-probability, kind="stable")
-    ranked, hits = probability[order], np.cumsum(positive[order])
-    called = np.arange(1, len(ranked) + 1)
     # Only the last row of a run of equal probabilities can be cut after.
-    is_cut = np.append(ranked[1:] < ranked[:-1], True)
+    last = np.flatnonzero(np.append(np.diff(probability[order]) < 0, True))
+    cuts, hits = probability[order][last], np.cumsum(positive[order])[last]
+    called, positives = last + 1, int(positive.sum())
     if target.target == "f1":
-        quality = 2 * hits / (called + positive.sum())
-    elif target.target == "equal_rates":
-        quality = -np.abs(called - positive.sum()).astype(float)
-    else:
-        reached = hits / called >= (target.precision or 1.0)
-        quality = np.where(reached, called, -1.0)
-    quality = np.where(is_cut, quality, -np.inf)
-    best = int(np.argmax(quality))
-    if quality[best] < 0 and target.target == "precision":
-        return 1.0
-    below = float(ranked[best + 1]) if best + 1 < len(ranked) else 0.0
-    return float((ranked[best] + below) / 2)
+        return float(cuts[np.argmax(2 * hits / (called + positives))]), True
+    if target.target == "equal_rates":
+        gap = np.abs(called - positives)
+        return float(cuts[np.argmin(gap)]), bool(gap.min() == 0)
+    wanted = 1.0 if target.wanted is None else target.wanted
+    if target.target == "recall":
+        return float(cuts[np.argmax(hits / positives >= wanted)]), True
+    precision = hits / called
+    best = float(precision.max())
+    return float(cuts[np.flatnonzero(precision >= min(wanted, best))[-1]]), best >= wanted
+
+
+def _between(probability: Float[np.ndarray, " rows"], *, cut: float) -> float:
+    """Half-way from the least probability called positive to the next one below it."""
+    below = float(np.max(probability, where=probability < cut, initial=0.0))
+    middle = (cut + below) / 2
+    # Between two neighbouring floats there is nothing.
+    return middle if middle > below else cut
+
+
+def _lower_bound(
+    found: Bool[np.ndarray, " rows"], *, codes: Int[np.ndarray, " rows"]
+) -> float | None:
+    """The share is not below this, one-sided 95%; None where fewer than two items hold the rows."""
+    items = np.unique(codes, return_inverse=True)[1]
+    if not found.size or not items.max():
+        return None
+    labels = found.astype(np.float64)
+    scarce = scarcest(labels, codes=items) < SCARCE
+    effective = items.max() + 1 if scarce else len(found) / design_effect(labels, codes=items)
+    rows = float(effective)
+    return clopper_pearson(labels.mean() * rows, rows=rows, confidence=TWO_SIDED).low
 
 
 def _fit(

@@ -1,7 +1,7 @@
 """Recipes: everything that one training depends on, in one YAML file."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -79,24 +79,41 @@ class ThresholdTarget(Settings):
     """What a threshold is chosen for, on validation.
 
     `f1`: the largest F1. `equal_rates`: as many positive verdicts as the teacher gives.
-    `precision`: the lowest threshold whose precision reaches `precision`.
+    `precision`: the lowest threshold whose precision reaches `precision`; where none does, the most
+    precise one. `recall`: the highest threshold whose recall reaches `recall`.
     """
 
-    target: Literal["f1", "equal_rates", "precision"] = "f1"
+    target: Literal["f1", "equal_rates", "precision", "recall"] = "f1"
     precision: float | None = Field(None, gt=0, le=1)
+    recall: float | None = Field(None, gt=0, le=1)
 
     @model_validator(mode="after")
-    def _precision_goes_with_its_target(self) -> "ThresholdTarget":
-        if (self.target == "precision") != (self.precision is not None):
-            raise ValueError("`precision` is given with `target: precision`, and only then")
+    def _a_share_goes_with_its_target(self) -> "ThresholdTarget":
+        for name, share in (("precision", self.precision), ("recall", self.recall)):
+            if (self.target == name) != (share is not None):
+                raise ValueError(f"`{name}` is given with `target: {name}`, and only then")
         return self
+
+    @property
+    def wanted(self) -> float | None:
+        """The precision or recall asked for."""
+        return self.precision if self.target == "precision" else self.recall
 
 
 class ThresholdSettings(Settings):
-    """A target per axis."""
+    """A target per axis; a target written without an axis is for each axis that has none itself."""
 
     unsafe: ThresholdTarget = ThresholdTarget()
     not_grounded: ThresholdTarget = ThresholdTarget()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_target_for_both_axes(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        shared = {key: content[key] for key in ThresholdTarget.model_fields if key in content}
+        named = {key: value for key, value in content.items() if key not in shared}
+        return {**(dict.fromkeys(cls.model_fields, shared) if shared else {}), **named}
 
 
 class Recipe(Settings):
