@@ -115,3 +115,27 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(shares):
 def test_a_row_needs_an_item_and_an_image_slot():
     with pytest.raises(ValueError, match="one of each a row"):
         group_keys(["a"], image_digests=[])
+
+
+def test_five_folds_test_every_group_once():
+    keys = [f"item:{n}" for n in range(400)]
+    folds = [assign_sides(keys, settings=SplitSettings(fold=fold)) for fold in range(5)]
+    assert folds[0] == assign_sides(keys, settings=DEFAULT)
+    for sides in zip(*folds, strict=True):
+        assert sides.count(Side.TEST) == 1
+    assert all(60 <= fold.count(Side.TEST) <= 100 for fold in folds)
+
+
+def test_a_fold_past_the_last_is_refused():
+    with pytest.raises(SettingsError, match="there are 5 folds"):
+        SplitSettings.from_mapping({"fold": 5}, source="recipe")
+
+
+def test_an_unseen_vllm_is_on_the_test_side_whatever_its_item():
+    keys, vllms = [f"item:{n // 2}" for n in range(40)], ["old", "new"] * 20
+    plain = assign_sides(keys, settings=DEFAULT)
+    settings = SplitSettings(unseen_vllms=("new",))
+    sides = assign_sides(keys, settings=settings, vllms=vllms)
+    assert sides[1::2] == [Side.TEST] * 20
+    assert sides[0::2] == plain[0::2]
+    assert assign_sides(keys, settings=settings) == plain

@@ -61,6 +61,19 @@ def test_every_row_is_learned_from_or_counted_as_left_out(world, tiny_recipe, to
     np.testing.assert_allclose(corpus.masses.sum(axis=1), 1, rtol=1e-6)
 
 
+def test_nothing_of_an_unseen_vllm_is_learned_selected_or_calibrated_on(world, tiny_recipe, towers):
+    split = tiny_recipe.split.model_copy(update={"unseen_vllms": ("dune-2b",)})
+    recipe = tiny_recipe.model_copy(update={"split": split})
+    corpus = load_corpus(world, recipe=recipe, towers=towers)
+    of_it = [s for t, s in zip(corpus.triples, corpus.sides, strict=True) if t.vllm == "dune-2b"]
+    assert set(of_it) == {Side.TEST}
+    assert len(of_it) > 20
+    assert "dune-2b" not in corpus.vllms(Side.TRAIN)
+    nobody = split.model_copy(update={"unseen_vllms": ("nobody",)})
+    with pytest.raises(DataError, match="nobody"):
+        load_corpus(world, recipe=tiny_recipe.model_copy(update={"split": nobody}), towers=towers)
+
+
 def test_an_unknown_teacher_is_answered_with_the_known_ones(world, tiny_recipe, tmp_path):
     teacher = tiny_recipe.teacher.model_copy(update={"judges": ("nobody",)})
     recipe = tiny_recipe.model_copy(update={"teacher": teacher})

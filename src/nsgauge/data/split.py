@@ -13,6 +13,8 @@ from pydantic import Field, model_validator
 
 from nsgauge.settings import Settings
 
+_ROUNDING = 1e-9
+
 
 class Side(StrEnum):
     """The four sides: learnt from, selected on, calibrated on, reported on."""
@@ -34,6 +36,11 @@ class SplitSettings(Settings):
     """Share of the groups to fit the calibrator on."""
     test: float = Field(0.2, ge=0, lt=1)
     """Share of the groups that only a report may see."""
+    fold: int = Field(0, ge=0)
+    """Which part of the groups is the test side: with a fifth to test, folds 0 to 4 test each group
+    once."""
+    unseen_vllms: tuple[str, ...] = ()
+    """VLLMs whose answers only a report may see, whatever their item."""
 
     @model_validator(mode="after")
     def _leaves_a_training_side(self) -> "SplitSettings":
@@ -42,6 +49,11 @@ class SplitSettings(Settings):
             raise ValueError(
                 f"validation, calibration and test take {held_out:.3g} of the groups and leave "
                 "none to train on: their sum must be below 1"
+            )
+        if (self.fold + 1) * self.test > 1 + _ROUNDING:
+            raise ValueError(
+                f"fold {self.fold} of {self.test:.3g} of the groups overlaps fold 0: there are "
+                f"{int((1 + _ROUNDING) / self.test)} folds, counted from 0"
             )
         return self
 
@@ -86,18 +98,34 @@ def group_keys(item_keys: Sequence[str], *, image_digests: Sequence[str | None])
     return [_root(parents, item) for item in items]
 
 
-def assign_sides(keys: Sequence[str], *, settings: SplitSettings) -> list[Side]:
+def assign_sides(
+    keys: Sequence[str], *, settings: SplitSettings, vllms: Sequence[str] | None = None
+) -> list[Side]:
     """Per group key, its side; the same key and settings give the same side in any company.
 
     The test side is drawn first: the other fractions may change without moving a row into it or
     out of it.
+
+    Args:
+        keys: Per row, as `group_keys` gives them.
+        settings: Of the split.
+        vllms: Per row, who answered; None leaves `unseen_vllms` out of account.
+
+    Raises:
+        ValueError: keys and VLLMs differ in length.
     """
     sides = {key: _side(key, settings=settings) for key in set(keys)}
-    return [sides[key] for key in keys]
+    of_keys = [sides[key] for key in keys]
+    if vllms is None:
+        return of_keys
+    unseen = set(settings.unseen_vllms)
+    return [
+        Side.TEST if vllm in unseen else side for vllm, side in zip(vllms, of_keys, strict=True)
+    ]
 
 
 def _side(key: str, *, settings: SplitSettings) -> Side:
-    draw = _draw(f"{settings.salt}:{key}")
+    draw = (_draw(f"{settings.salt}:{key}") - settings.fold * settings.test) % 1.0
     bound = 0.0
     for side in (Side.TEST, Side.CALIBRATION, Side.VALIDATION):
         bound += getattr(settings, side)

@@ -86,6 +86,7 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
             kept.append(triple)
         else:
             left_out[reason] += 1
+    _check_vllms({triple.vllm for triple in kept}, unseen=recipe.split.unseen_vllms)
     kept, digests, images = _with_images(kept, data=data, towers=towers, left_out=left_out)
     keys = group_keys([item_key(t.benchmark, t.item_id) for t in kept], image_digests=digests)
     corpus = Corpus(
@@ -94,12 +95,19 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
         masses=np.array([mass_of[t.triple_id] for t in kept], dtype=np.float32).reshape(-1, 8),
         image_digests=digests,
         images=images,
-        sides=assign_sides(keys, settings=recipe.split),
+        sides=assign_sides(keys, settings=recipe.split, vllms=[t.vllm for t in kept]),
         left_out=dict(left_out),
         making=targets.making,
     )
     _check_sides(corpus, data=data)
     return corpus
+
+
+def _check_vllms(present: set[str], *, unseen: tuple[str, ...]) -> None:
+    strange = sorted(set(unseen) - present)
+    if strange:
+        listed = ", ".join(sorted(present))
+        raise DataError(f"split.unseen_vllms {', '.join(strange)}: not among the rows' ({listed})")
 
 
 def _reason_to_leave_out(triple: Triple, *, has_target: bool) -> str | None:
