@@ -1,11 +1,13 @@
 """Towers: the pocket pair, loaded once, and tiny random ones for everything else."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
 from nsgauge.models.preset import load_preset
@@ -68,6 +70,52 @@ def word_tokenizer() -> TextTokenizer:
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106 (no password)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return TextTokenizer(tokenizer, clean=str, start=90, end=91)
+
+
+GEMMA_SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+
+
+@pytest.fixture(scope="session")
+def gemma_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of SigLIP 2's tokenizer, as they are, with a vocabulary of some hundred tokens.
+
+    Gemma's layout: special tokens first, byte-pair merges with byte fallback, spaces as U+2581,
+    and tokens for runs of spaces and line breaks that are split off before anything else.
+    """
+    directory = tmp_path_factory.mktemp("gemma")
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))  # noqa: S106
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    octets = [f"<0x{octet:02X}>" for octet in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, show_progress=False, special_tokens=[*GEMMA_SPECIAL, *octets]
+    )
+    tokenizer.train_from_iterator([text.lower() for text in TEXTS], trainer)
+    content = json.loads(tokenizer.to_str())
+    added = [token for token in content["added_tokens"] if token["content"] in GEMMA_SPECIAL]
+    size = len(content["model"]["vocab"])
+    for extra in ("\n\n", "\u2581\u2581", "<unused0>"):
+        content["model"]["vocab"][extra] = size
+        added.append({**added[0], "id": size, "content": extra, "special": False})
+        size += 1
+    content["added_tokens"] = added
+    end = {"id": "<eos>", "ids": [1], "tokens": ["<eos>"]}
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "<eos>", "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<eos>": end},
+    }
+    (directory / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    names = {f"{token[1:-1]}_token": token for token in GEMMA_SPECIAL[:4]}
+    settings = {"add_bos_token": False, "add_eos_token": True, "padding_side": "right"}
+    configuration = {**names, **settings, "tokenizer_class": "GemmaTokenizer"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(configuration), encoding="utf-8")
+    (directory / "special_tokens_map.json").write_text(json.dumps(names), encoding="utf-8")
+    return directory
 
 
 @pytest.fixture(scope="session")

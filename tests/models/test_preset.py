@@ -8,6 +8,7 @@ from nsgauge.errors import SettingsError
 from nsgauge.models.preset import Preset, load_preset, preset_names
 
 HUB = {"name": "mine", "hub": {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}}
+LOCAL = {"name": "mine", "local": {"text_context": 248}}
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def own() -> dict[str, Any]:
 
 
 def test_the_shipped_presets_are_named_and_load_under_their_names():
-    assert preset_names() == ["clip-vit-b32", "clip-vit-l14", "pocket"]
+    assert preset_names() == ["clip-vit-b32", "clip-vit-l14", "longclip", "pocket", "siglip2-b16"]
     assert [load_preset(name).name for name in preset_names()] == preset_names()
 
 
@@ -29,7 +30,10 @@ def test_a_preset_can_be_a_file(tmp_path: Path, own):
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("pockets", "known: clip-vit-b32, clip-vit-l14, pocket"), ("none.yaml", "no such file")],
+    [
+        ("pockets", "known: clip-vit-b32, clip-vit-l14, longclip, pocket, siglip2-b16"),
+        ("none.yaml", "no such file"),
+    ],
 )
 def test_an_unknown_preset_is_refused_with_the_known_ones(name, wanted):
     with pytest.raises(SettingsError, match=wanted):
@@ -37,15 +41,21 @@ def test_an_unknown_preset_is_refused_with_the_known_ones(name, wanted):
 
 
 @pytest.mark.parametrize("key", ["open_clip", "weights", "mean", "std", "resize"])
-def test_a_hub_preset_brings_its_own_parts(own, key):
-    with pytest.raises(SettingsError, match="`hub` brings its own"):
-        Preset.from_mapping({**HUB, key: own[key]}, source="mine")
+@pytest.mark.parametrize("source", [HUB, LOCAL])
+def test_a_hub_or_local_preset_brings_its_own_parts(own, key, source):
+    with pytest.raises(SettingsError, match=r"`(hub|local)` brings its own"):
+        Preset.from_mapping({**source, key: own[key]}, source="mine")
+
+
+def test_a_preset_is_of_the_hub_or_local():
+    with pytest.raises(SettingsError, match="not both"):
+        Preset.from_mapping({**HUB, **LOCAL}, source="mine")
 
 
 @pytest.mark.parametrize("key", ["open_clip", "weights", "mean", "std", "resize"])
 def test_a_preset_without_a_hub_needs_every_part(own, key):
     del own[key]
-    with pytest.raises(SettingsError, match="give `hub`, or all of"):
+    with pytest.raises(SettingsError, match="give `hub`, `local`, or all of"):
         Preset.from_mapping(own, source="mine")
 
 

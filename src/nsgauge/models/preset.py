@@ -35,15 +35,27 @@ class HubModel(Settings):
     pretrained: str
 
 
-class Preset(Settings):
-    """A pair of towers: either `hub`, or `open_clip` (a configuration) with `weights`.
+class LocalModel(Settings):
+    """A model that open_clip knows no tag of: always read from a `tower_directory`.
 
-    `mean`, `std` and `resize` are read from open_clip for a hub model and must be absent there.
+    Attributes:
+        text_context: Positions of its text tower, by which another model is told from it.
+    """
+
+    text_context: int = Field(ge=8)
+
+
+class Preset(Settings):
+    """A pair of towers: `hub`, or `local`, or `open_clip` (a configuration) with `weights`.
+
+    `mean`, `std` and `resize` are read from open_clip's own files for a hub or local model and must
+    be absent there.
     `patch_grid` g > 0 hands the g x g averaged patches to the fusion beside the pooled image.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     hub: HubModel | None = None
+    local: LocalModel | None = None
     open_clip: dict[str, Any] | None = None
     weights: PackagedWeights | None = None
     mean: Channels | None = None
@@ -54,10 +66,16 @@ class Preset(Settings):
     @model_validator(mode="after")
     def _one_source(self) -> "Preset":
         own = (self.open_clip, self.weights, self.mean, self.std, self.resize)
-        if self.hub is not None and any(part is not None for part in own):
-            raise ValueError("`hub` brings its own configuration, weights and transform")
-        if self.hub is None and any(part is None for part in own):
-            raise ValueError("give `hub`, or all of open_clip, weights, mean, std and resize")
+        if self.hub is not None and self.local is not None:
+            raise ValueError("give `hub` or `local`, not both")
+        if self.hub is None and self.local is None:
+            if any(part is None for part in own):
+                raise ValueError(
+                    "give `hub`, `local`, or all of open_clip, weights, mean, std and resize"
+                )
+        elif any(part is not None for part in own):
+            source = "hub" if self.local is None else "local"
+            raise ValueError(f"`{source}` brings its own configuration, weights and transform")
         return self
 
 

@@ -20,26 +20,30 @@ class TextTokenizer:
     Args:
         tokenizer: Rust tokenizer; must add nothing and know no special tokens in texts.
         clean: Applied to each text first.
-        start: Id that opens every window.
+        start: Id that opens every window; None where windows open with the text.
         end: Id that closes every window.
+        pad: Id that fills every window up to the context; None where windows end with `end`.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, clean: Callable[[str], str], start: int, end: int
+        self,
+        tokenizer: Tokenizer,
+        *,
+        clean: Callable[[str], str],
+        start: int | None,
+        end: int,
+        pad: int | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._clean = clean
         self.start = start
         self.end = end
+        self.pad = pad
 
     @classmethod
     def wordpiece(cls, path: Path) -> "TextTokenizer":
         """A BERT-like tokenizer from its `tokenizer.json`."""
-        tokenizer = Tokenizer.from_file(str(path))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        # "[SEP]" in a response is text: without this it would become the control token.
-        tokenizer.encode_special_tokens = True
+        tokenizer = _whole(Tokenizer.from_file(str(path)))
         vocabulary = tokenizer.get_vocab()
         return cls(tokenizer, clean=str, start=vocabulary["[CLS]"], end=vocabulary["[SEP]"])
 
@@ -64,11 +68,27 @@ class TextTokenizer:
         start, end = vocabulary["<start_of_text>"], vocabulary["<end_of_text>"]
         return cls(tokenizer, clean=clean, start=start, end=end)
 
+    @classmethod
+    def padded(
+        cls, tokenizer: Tokenizer, *, clean: Callable[[str], str], end: int, pad: int
+    ) -> "TextTokenizer":
+        """SigLIP's: the text, the end, then padding up to the tower's context."""
+        return cls(_whole(tokenizer), clean=clean, start=None, end=end, pad=pad)
+
     def ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Token ids of each text; anything past `CHARACTERS_READ` is not read."""
         cleaned = [self._clean(_encodable(text[:CHARACTERS_READ])) for text in texts]
         encodings = self._tokenizer.encode_batch_fast(cleaned, add_special_tokens=False)
         return [tuple(encoding.ids) for encoding in encodings]
+
+
+def _whole(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer, set to give every token of a text and no control token."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    # "[SEP]" in a response is text: without this it would become the control token.
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def _encodable(text: str) -> str:

@@ -28,6 +28,7 @@ class WindowPolicy(Settings):
     `apart` reads them in windows of their own, so that a prompt is encoded once for all its
     responses. `max_windows` caps the windows of each text; a row that hits it is `truncated`.
     `window_tokens` (start and end tokens included) must fit the tower's context; None is all of it.
+    Shorter windows save nothing where the tower has them padded to its context (SigLIP).
     """
 
     layout: Literal["joint", "apart"] = "joint"
@@ -93,7 +94,9 @@ class RowReader:
             raise ValueError(f"window_tokens is {window}, the text tower reads {context} at most")
         self._tokenizer = tokenizer
         self._policy = policy
-        self._window = window
+        self._context = context
+        self._opening = () if tokenizer.start is None else (tokenizer.start,)
+        self._room = window - len(self._opening) - 1
         if policy.layout == "joint" and self._response_room(policy.prompt_tokens) < 1:
             raise ValueError(
                 f"prompt_tokens {policy.prompt_tokens} leaves no room for the response in a "
@@ -121,7 +124,7 @@ class RowReader:
         ]
 
     def _response_room(self, prompt_tokens: int) -> int:
-        return self._window - prompt_tokens - 3
+        return self._room - prompt_tokens - 1
 
     def _row(
         self,
@@ -131,7 +134,7 @@ class RowReader:
         caption: tuple[int, ...] | None,
         unread: bool,
     ) -> RowText:
-        room = self._window - 2
+        room = self._room
         parts: list[tuple[TextRole, list[Window]]] = []
         if self._policy.layout == "joint":
             head, rest = prompt[: self._policy.prompt_tokens], prompt[self._policy.prompt_tokens :]
@@ -158,10 +161,18 @@ class RowReader:
         return RowText(windows=windows, roles=roles, ordinals=ordinals, truncated=truncated)
 
     def _singles(self, stretches: list[tuple[int, ...]]) -> list[Window]:
-        start, end = self._tokenizer.start, self._tokenizer.end
-        return [Window((start, *stretch, end), (0,) * (len(stretch) + 2)) for stretch in stretches]
+        return [
+            self._padded((*self._opening, *stretch, self._tokenizer.end)) for stretch in stretches
+        ]
 
     def _pair(self, first: tuple[int, ...], second: tuple[int, ...]) -> Window:
-        start, end = self._tokenizer.start, self._tokenizer.end
-        segments = (0,) * (len(first) + 2) + (1,) * (len(second) + 1)
-        return Window((start, *first, end, *second, end), segments)
+        head = (*self._opening, *first, self._tokenizer.end)
+        return self._padded(head, second=(*second, self._tokenizer.end))
+
+    def _padded(self, first: tuple[int, ...], *, second: tuple[int, ...] = ()) -> Window:
+        """A window of one text or two, filled up to the context if the tower was trained so."""
+        ids, segments = first + second, (0,) * len(first) + (1,) * len(second)
+        if self._tokenizer.pad is None:
+            return Window(ids, segments)
+        missing = self._context - len(ids)
+        return Window(ids + (self._tokenizer.pad,) * missing, segments + (0,) * missing)

@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from torch import nn
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import HubModel, PackagedFile, Preset, Resize
+from nsgauge.models.preset import PackagedFile, Preset, Resize
 from nsgauge.models.towers.image import Normalisation
+from nsgauge.models.towers.local_directory import check_layout, check_text_context
 
 # What open_clip, timm and transformers let through on a configuration or weights that don't fit.
 UNFIT = (
@@ -33,7 +35,6 @@ UNFIT = (
     AssertionError,
     SafetensorError,
 )
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ class Reference:
         image_side_px: Side of the square that the image tower reads.
         resize: How a picture becomes that square.
         text_context: Positions that the text tower was trained to read.
-        text_directory: Where a Hugging Face text tower's tokenizer lies; None for CLIP's own.
+        text_directory: Where a packaged text tower's `tokenizer.json` lies, or None.
+        vocabulary: A tokenizer that pads, as SigLIP's; None for CLIP's own or a packaged one.
     """
 
     model: nn.Module
@@ -55,6 +57,17 @@ class Reference:
     resize: Resize
     text_context: int
     text_directory: Path | None
+    vocabulary: "PaddedVocabulary | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedVocabulary:
+    """A Hugging Face tokenizer as open_clip uses it: the text, `end`, then `pad` to the context."""
+
+    tokenizer: Tokenizer
+    clean: Callable[[str], str]
+    end: int
+    pad: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +84,19 @@ def reference_of(preset: Preset, *, tower_directory: Path | None) -> Reference:
 
     Args:
         preset: Which towers.
-        tower_directory: For a hub preset, a local directory in open_clip's layout
-            (`open_clip_config.json`, `open_clip_model.safetensors`) to read instead of the hub.
+        tower_directory: For a hub or local preset, a directory in open_clip's layout
+            (`open_clip_config.json`, `open_clip_model.safetensors` and, where the text tower isn't
+            CLIP's, the tokenizer's files) to read instead of the hub.
 
     Raises:
         SettingsError: weights are missing, damaged or can't be fetched.
     """
-    if preset.hub is not None:
-        return _hub_reference(preset.hub, tower_directory=tower_directory)
+    if preset.hub is not None or preset.local is not None:
+        return _open_clip_reference(preset, directory=tower_directory)
     if tower_directory is not None:
-        raise SettingsError(f"tower_directory is for hub presets; {preset.name!r} brings its own")
+        raise SettingsError(
+            f"tower_directory is for hub and local presets; {preset.name!r} brings its own"
+        )
     return _packaged_reference(preset)
 
 
@@ -104,23 +120,28 @@ def _open_clip() -> Any:
     return open_clip
 
 
-def _hub_reference(hub: HubModel, *, tower_directory: Path | None) -> Reference:
+def _open_clip_reference(preset: Preset, *, directory: Path | None) -> Reference:
     open_clip = _open_clip()
-    if tower_directory is None:
-        name, pretrained = hub.model, hub.pretrained
-    else:
-        _check_local_layout(tower_directory)
-        name, pretrained = f"local-dir:{tower_directory.resolve()}", None
+    name, pretrained = _source(preset, directory=directory)
     try:
         model = open_clip.create_model(
             name, pretrained=pretrained, precision="fp32", device="cpu", require_pretrained=True
         )
+        vocabulary = _padded_vocabulary(open_clip.get_tokenizer(name), source=name)
     except UNFIT as error:
-        where = tower_directory or f"{hub.model} ({hub.pretrained})"
         raise SettingsError(
-            f"{where}: weights can't be loaded ({_one_line(error)}); with no hub in reach, give "
-            "tower_directory, a local directory in open_clip's layout with the model's own files"
+            f"{directory or f'{name} ({pretrained})'}: weights or tokenizer can't be loaded "
+            f"({_one_line(error)}); with no hub in reach, give tower_directory, a local directory "
+            "in open_clip's layout with the model's own files"
         ) from error
+    context = int(model.context_length)
+    if directory is not None:
+        check_text_context(directory, context=context)
+    if preset.local is not None and context != preset.local.text_context:
+        raise SettingsError(
+            f"{directory}: its text tower reads {context} tokens, preset {preset.name!r} is for "
+            f"one that reads {preset.local.text_context}"
+        )
     expected = open_clip.get_model_preprocess_cfg(model)
     side = expected["size"]
     return Reference(
@@ -128,22 +149,44 @@ def _hub_reference(hub: HubModel, *, tower_directory: Path | None) -> Reference:
         normalisation=Normalisation(mean=tuple(expected["mean"]), std=tuple(expected["std"])),
         image_side_px=side if isinstance(side, int) else side[0],
         resize="squash" if expected.get("resize_mode") == "squash" else "crop",
-        text_context=int(model.context_length),
+        text_context=context,
         text_directory=None,
+        vocabulary=vocabulary,
     )
 
 
-def _check_local_layout(directory: Path) -> None:
-    """A local tower is a configuration and safetensors, never a pickle."""
-    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
-        if not (directory / name).is_file():
-            raise SettingsError(
-                f"{directory}: {name} is missing; expected open_clip's local layout "
-                "(open_clip_config.json and open_clip_model.safetensors)"
-            )
-    pickles = [path.name for path in directory.iterdir() if path.suffix.lower() in PICKLE_SUFFIXES]
-    if pickles:
-        raise SettingsError(f"{directory}: holds pickles ({', '.join(pickles)}); remove them")
+def _source(preset: Preset, *, directory: Path | None) -> tuple[str, str | None]:
+    """What open_clip loads by: a directory, or a model and a tag of weights."""
+    if directory is not None:
+        check_layout(directory)
+        return f"local-dir:{directory.resolve()}", None
+    if preset.hub is None:
+        raise SettingsError(
+            f"open_clip knows no tag of preset {preset.name!r}: give tower_directory, a local "
+            "directory in open_clip's layout (the head of the preset's YAML says how to make it)"
+        )
+    return preset.hub.model, preset.hub.pretrained
+
+
+def _padded_vocabulary(tokenizer: Any, *, source: str) -> PaddedVocabulary | None:
+    """What open_clip's Hugging Face tokenizer is made of; None if it is CLIP's own.
+
+    Raises:
+        SettingsError: a tokenizer that adds anything but one end token and padding after it.
+    """
+    if not hasattr(tokenizer, "tokenizer"):
+        return None
+    end, pad, *rest = tokenizer([""])[0].tolist()
+    if end != tokenizer.tokenizer.eos_token_id or {pad, *rest} != {
+        tokenizer.tokenizer.pad_token_id
+    }:
+        raise SettingsError(
+            f"{source}: the tokenizer makes {[end, pad, *rest][:3]}... of an empty text, expected "
+            "its end token, then padding: set add_bos_token false, add_eos_token true and "
+            "padding_side right in tokenizer_config.json"
+        )
+    backend = tokenizer.tokenizer.backend_tokenizer
+    return PaddedVocabulary(tokenizer=backend, clean=tokenizer.clean_fn, end=end, pad=pad)
 
 
 def _packaged_reference(preset: Preset) -> Reference:
@@ -173,6 +216,7 @@ def _packaged_reference(preset: Preset) -> Reference:
         resize=preset.resize,
         text_context=context,
         text_directory=text_file.parent,
+        vocabulary=None,
     )
 
 

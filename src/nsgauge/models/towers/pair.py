@@ -1,5 +1,6 @@
 """A preset's two towers with everything that goes before them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +11,7 @@ from nsgauge.models.preset import Preset, Resize
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.convert import image_tower, text_tower
 from nsgauge.models.towers.image import ImageTower
-from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of
+from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary, reference_of
 from nsgauge.models.towers.text import TextTower
 
 
@@ -25,7 +26,7 @@ class Towers:
         text_context: Tokens in a window, start and end tokens included.
         image_side_px: Side of the square that the image tower reads.
         resize: How a picture becomes that square.
-        fingerprint: SHA-256 over both towers' weights.
+        fingerprint: SHA-256 over both towers' weights, and the vocabulary that came with them.
     """
 
     image: ImageTower
@@ -48,19 +49,19 @@ def load_towers(preset: Preset, *, tower_directory: Path | None = None) -> Tower
         reference.model, normalisation=reference.normalisation, patch_grid=preset.patch_grid
     )
     text = text_tower(reference.model)
-    if reference.text_directory is None:
-        parts = clip_vocabulary()
-        tokenizer = TextTokenizer.clip(parts.vocabulary, merges=parts.merges, clean=parts.clean)
-    else:
-        tokenizer = TextTokenizer.wordpiece(reference.text_directory / "tokenizer.json")
+    fingerprint = weights_fingerprint(image, text)
+    if reference.vocabulary is not None:
+        fingerprint = _with_vocabulary(
+            fingerprint, vocabulary=reference.vocabulary.tokenizer.get_vocab()
+        )
     return Towers(
         image=image,
         text=text,
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer(reference),
         text_context=min(reference.text_context, text.shape.context),
         image_side_px=reference.image_side_px,
         resize=reference.resize,
-        fingerprint=weights_fingerprint(image, text),
+        fingerprint=fingerprint,
     )
 
 
@@ -71,4 +72,22 @@ def weights_fingerprint(*modules: nn.Module) -> str:
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tokenizer(reference: Reference) -> TextTokenizer:
+    own = reference.vocabulary
+    if own is not None:
+        return TextTokenizer.padded(own.tokenizer, clean=own.clean, end=own.end, pad=own.pad)
+    if reference.text_directory is not None:
+        return TextTokenizer.wordpiece(reference.text_directory / "tokenizer.json")
+    parts = clip_vocabulary()
+    return TextTokenizer.clip(parts.vocabulary, merges=parts.merges, clean=parts.clean)
+
+
+def _with_vocabulary(fingerprint: str, *, vocabulary: Mapping[str, int]) -> str:
+    """The fingerprint of weights that came with a vocabulary of their own: ids must not move."""
+    digest = sha256(fingerprint.encode())
+    for token, index in sorted(vocabulary.items()):
+        digest.update(f"{index} {token}\n".encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Text towers: causal CLIP text and BERT-like text, packed."""
+"""Text towers: causal CLIP text, BERT-like text and SigLIP text, packed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +25,9 @@ class TextShape:
         embedding_norm: BERT norms the summed embeddings and has segments; CLIP has neither, and
             norms after the stack instead.
         projection: Width of the projected embedding; None leaves the pooled vector as it is.
+        projection_bias: Whether the projection adds a bias.
+        padded: SigLIP's text sees its padding and is pooled at its last position: every window
+            must fill the context.
     """
 
     transformer: TransformerShape
@@ -33,6 +36,8 @@ class TextShape:
     pooling: Pooling
     embedding_norm: bool
     projection: int | None
+    projection_bias: bool = False
+    padded: bool = False
 
 
 class TextTower(nn.Module):
@@ -49,7 +54,9 @@ class TextTower(nn.Module):
         self.norm = nn.LayerNorm(width, eps=epsilon)
         self.stack = Stack(shape.transformer)
         self.projection = (
-            nn.Linear(width, shape.projection, bias=False) if shape.projection else nn.Identity()
+            nn.Linear(width, shape.projection, bias=shape.projection_bias)
+            if shape.projection
+            else nn.Identity()
         )
 
     @property
@@ -62,7 +69,15 @@ class TextTower(nn.Module):
 
         Returns:
             One row per window, in the order in which the windows were given to `Packed.of`.
+
+        Raises:
+            ValueError: the tower sees its padding, and a window isn't padded to its context.
         """
+        if self.shape.padded and set(packed.lengths) != {self.shape.context}:
+            raise ValueError(
+                f"this text tower sees its padding: windows of {min(packed.lengths)} to "
+                f"{max(packed.lengths)} tokens must be padded to {self.shape.context}"
+            )
         tokens = self.token_embedding(packed.ids) + self.position_embedding(packed.positions)
         if self.segment_embedding is not None:
             tokens = self.norm(tokens + self.segment_embedding(packed.segments))

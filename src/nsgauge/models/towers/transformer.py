@@ -11,7 +11,7 @@ from torch.nn.functional import gelu
 
 from nsgauge.models.towers.packing import Run, packed_attention
 
-Activation = Literal["gelu", "quick_gelu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,8 @@ class TransformerShape:
         layers: Blocks in the stack.
         heads: Attention heads; divides `width`.
         hidden: Width inside the MLP.
-        activation: `quick_gelu` is OpenAI CLIP's x * sigmoid(1.702 x).
+        activation: `quick_gelu` is OpenAI CLIP's x * sigmoid(1.702 x), `gelu_tanh` the
+            approximation that SigLIP 2 was trained with.
         norm_first: True for CLIP (norm before attention and MLP), False for BERT (after).
         norm_epsilon: Of every layer norm.
         causal: Whether a token sees only itself and earlier ones.
@@ -37,6 +38,15 @@ class TransformerShape:
     norm_first: bool = True
     norm_epsilon: float = 1e-5
     causal: bool = False
+
+
+def activated(
+    hidden: Float[Tensor, "*tokens hidden"], *, activation: Activation
+) -> Float[Tensor, "*tokens hidden"]:
+    """The activation inside an MLP."""
+    if activation == "quick_gelu":
+        return hidden * torch.sigmoid(1.702 * hidden)
+    return gelu(hidden, approximate="tanh" if activation == "gelu_tanh" else "none")
 
 
 class Block(nn.Module):
@@ -82,9 +92,7 @@ class Block(nn.Module):
 
     def _mlp(self, tokens: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         hidden = self.widen(tokens)
-        if self.shape.activation == "quick_gelu":
-            return self.narrow(hidden * torch.sigmoid(1.702 * hidden))
-        return self.narrow(gelu(hidden))
+        return self.narrow(activated(hidden, activation=self.shape.activation))
 
 
 class Stack(nn.Module):
