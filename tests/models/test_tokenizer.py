@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +7,7 @@ import open_clip
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
@@ -59,6 +62,23 @@ def berts(pocket_directory: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
+def siglips(gemma_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """open_clip's own tokenizer of a SigLIP 2 directory."""
+    directory = tmp_path_factory.mktemp("siglip") / "towers"
+    shutil.copytree(gemma_directory, directory)
+    content = {"model_cfg": open_clip.get_model_config("ViT-B-16-SigLIP2")}
+    (directory / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
+    return open_clip.get_tokenizer(f"local-dir:{directory}")
+
+
+@pytest.fixture(scope="session")
+def padded(siglips: Any) -> TextTokenizer:
+    """From a copy: open_clip's sets truncation and padding on its own with every call."""
+    backend = Tokenizer.from_str(siglips.tokenizer.backend_tokenizer.to_str())
+    return TextTokenizer.padded(backend, clean=siglips.clean_fn, end=1, pad=0)
+
+
+@pytest.fixture(scope="session")
 def pocket_directory(pocket_reference: Reference) -> Path:
     directory = pocket_reference.text_directory
     assert directory is not None
@@ -93,6 +113,28 @@ def test_clips_control_token_inside_a_text_is_text(clip, open_clips, token):
     assert not set(ids) & set(open_clips.all_special_ids)
     # Every character of it is still there.
     assert open_clips.decode(ids).replace(" ", "") == f"stop{token}go"
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXT)
+@example(" ".join(PIECES))
+@example("<pad> <eos> <bos> <unk> <mask> <unused0> \u2581\u2581 \n\n [toxicity]")
+def test_padded_ids_are_open_clips(padded, siglips, text):
+    ids = padded.ids([text])[0]
+    wanted = siglips([text])[0].tolist()
+    read = ids[: len(wanted) - 1]
+    assert [*read, padded.end, *(padded.pad,) * (len(wanted) - 1 - len(read))] == wanted
+
+
+@pytest.mark.parametrize("token", ["<pad>", "<eos>", "<bos>", "<unk>", "&lt;eos&gt;", "<unused0>"])
+def test_siglips_control_token_inside_a_text_is_text(padded, siglips, token):
+    ids = padded.ids([f"stop {token} go"])[0]
+    assert not set(ids) & set(siglips.tokenizer.all_special_ids)
+    assert "".join(siglips.tokenizer.convert_ids_to_tokens(ids)).count("\u2581") == 2
+
+
+def test_a_padded_tokenizer_opens_with_the_text(padded):
+    assert (padded.start, padded.end, padded.pad) == (None, 1, 0)
 
 
 def test_start_and_end_are_the_references(clip, wordpiece, open_clips, berts):

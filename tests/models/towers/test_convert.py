@@ -96,48 +96,62 @@ def test_pocket_images_equal_open_clips_trunk(
     assert relative_difference(ours[:, 1:], reference=torch.stack(areas, 1)) <= TOLERANCE
 
 
-class HubCase(NamedTuple):
-    """A hub preset, its towers read from a directory, and the open_clip model saved there."""
+class SavedCase(NamedTuple):
+    """A preset, its towers read from a directory, and the open_clip model saved there."""
 
     model: Any
     towers: Towers
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    context: int
 
 
-@pytest.fixture(scope="module", params=["clip-vit-b32", "clip-vit-l14"])
-def hub_case(
+# LongCLIP is OpenAI's ViT-L/14 with more positions.
+CONFIGURATIONS = {
+    "clip-vit-b32": ("ViT-B-32", 77),
+    "clip-vit-l14": ("ViT-L-14", 77),
+    "longclip": ("ViT-L-14-quickgelu", 248),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def saved_case(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[HubCase]:
+) -> Iterator[SavedCase]:
     """The preset's own widths, heads and patches in two layers; random weights."""
     preset = load_preset(request.param)
-    assert preset.hub is not None
-    configuration = open_clip.get_model_config(preset.hub.model)
+    name, context = CONFIGURATIONS[request.param]
+    assert preset.hub is None or preset.hub.model == name
+    configuration = open_clip.get_model_config(name)
     configuration["vision_cfg"]["layers"] = configuration["text_cfg"]["layers"] = 2
+    configuration["text_cfg"]["context_length"] = context
     model = open_clip.CLIP(**configuration).eval()
     directory = tmp_path_factory.mktemp("towers")
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     content = {"model_cfg": configuration, "preprocess_cfg": {"mean": mean, "std": std}}
     (directory / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
     save_file(model.state_dict(), directory / "open_clip_model.safetensors")
-    yield HubCase(model, load_towers(preset, tower_directory=directory), mean, std)
+    yield SavedCase(model, load_towers(preset, tower_directory=directory), mean, std, context)
     shutil.rmtree(directory)
 
 
 @torch.inference_mode()
-def test_hub_presets_read_local_towers_that_equal_open_clips(
-    hub_case: HubCase, texts, relative_difference
+def test_presets_read_local_towers_that_equal_open_clips(
+    saved_case: SavedCase, texts, relative_difference
 ):
-    towers = hub_case.towers
-    assert (towers.text_context, towers.image_side_px, towers.resize) == (77, 224, "crop")
+    towers = saved_case.towers
+    context = saved_case.context
+    assert (towers.text_context, towers.image_side_px, towers.resize) == (context, 224, "crop")
     pixels = noise_images(2)
-    images = hub_case.model.encode_image(normalised(pixels, mean=hub_case.mean, std=hub_case.std))
+    images = saved_case.model.encode_image(
+        normalised(pixels, mean=saved_case.mean, std=saved_case.std)
+    )
     assert relative_difference(towers.image(pixels)[:, 0], reference=images) <= TOLERANCE
-    ids = open_clip.tokenizer.SimpleTokenizer()(list(texts))
-    packed = packed_texts(towers.tokenizer, texts=texts, context=77)
-    assert packed.lengths[-1] == 77
+    ids = open_clip.tokenizer.SimpleTokenizer(context_length=context)(list(texts))
+    packed = packed_texts(towers.tokenizer, texts=texts, context=context)
+    assert packed.lengths[-1] == context
     ours = towers.text(packed)
-    assert relative_difference(ours, reference=hub_case.model.encode_text(ids)) <= TOLERANCE
+    assert relative_difference(ours, reference=saved_case.model.encode_text(ids)) <= TOLERANCE
 
 
 @pytest.fixture(scope="module")

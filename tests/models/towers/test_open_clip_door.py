@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_a_configuration_that_open_clip_cant_build_or_fill_is_refused(change):
 
 
 def test_own_weights_take_no_tower_directory(directory):
-    with pytest.raises(SettingsError, match="for hub presets; 'pocket' brings its own"):
+    with pytest.raises(SettingsError, match="for hub and local presets; 'pocket' brings its own"):
         reference_of(load_preset("pocket"), tower_directory=directory)
 
 
@@ -131,7 +132,7 @@ def test_a_tower_configuration_of_another_shape_is_refused(hub, directory, conte
 def test_weights_of_another_shape_are_refused_in_one_line(hub, directory):
     other = {**SMALL, "embed_dim": 8}
     save_file(open_clip.CLIP(**other).state_dict(), directory / "open_clip_model.safetensors")
-    with pytest.raises(SettingsError, match="weights can't be loaded") as caught:
+    with pytest.raises(SettingsError, match="weights or tokenizer can't be loaded") as caught:
         reference_of(hub, tower_directory=directory)
     assert "\n" not in str(caught.value)
 
@@ -141,6 +142,81 @@ def test_a_tower_directory_with_a_pickle_is_refused(hub, directory, suffix):
     (directory / f"model{suffix}").write_bytes(b"\x80\x04.")
     with pytest.raises(SettingsError, match=f"holds pickles .model{suffix}.; remove"):
         reference_of(hub, tower_directory=directory)
+
+
+def test_weights_of_another_context_are_refused_not_stretched(hub, directory):
+    content = json.loads((directory / "open_clip_config.json").read_text(encoding="utf-8"))
+    content["model_cfg"]["text_cfg"]["context_length"] = 30
+    (directory / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"holds 20 text positions, .* says 30"):
+        reference_of(hub, tower_directory=directory)
+
+
+def test_a_local_preset_needs_a_directory_of_its_context(directory):
+    preset = load_preset("longclip")
+    with pytest.raises(SettingsError, match="no tag of preset 'longclip': give tower_directory"):
+        reference_of(preset, tower_directory=None)
+    with pytest.raises(SettingsError, match=r"reads 20 tokens, preset 'longclip' .* reads 248"):
+        reference_of(preset, tower_directory=directory)
+
+
+@pytest.fixture
+def siglip_directory(directory: Path, gemma_directory: Path) -> Path:
+    """A directory that names a tokenizer of its own, and has it."""
+    content = json.loads((directory / "open_clip_config.json").read_text(encoding="utf-8"))
+    content["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "timm/ViT-B-16-SigLIP2"
+    (directory / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
+    for file in gemma_directory.iterdir():
+        shutil.copy(file, directory)
+    return directory
+
+
+def test_a_directorys_own_tokenizer_is_read(hub, siglip_directory):
+    vocabulary = reference_of(hub, tower_directory=siglip_directory).vocabulary
+    assert vocabulary is not None
+    assert (vocabulary.end, vocabulary.pad) == (1, 0)
+
+
+# What Gemma's tokenizer does outside SigLIP.
+OPENS_WITH_BOS = {
+    "type": "TemplateProcessing",
+    "single": [
+        {"SpecialToken": {"id": "<bos>", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+    ],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {"<bos>": {"id": "<bos>", "ids": [2], "tokens": ["<bos>"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "wanted"),
+    [
+        ("tokenizer_config.json", {"padding_side": "left"}, r"\[0, 0, 0\]"),
+        ("tokenizer.json", {"post_processor": OPENS_WITH_BOS}, r"\[2, 0, 0\]"),
+        ("tokenizer.json", {"post_processor": None}, r"\[0, 0, 0\]"),
+    ],
+)
+def test_a_tokenizer_that_adds_other_tokens_is_refused(hub, siglip_directory, file, change, wanted):
+    path = siglip_directory / file
+    content = json.loads(path.read_text(encoding="utf-8")) | change
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(SettingsError, match=rf"makes {wanted}\.\.\. of an empty text"):
+        reference_of(hub, tower_directory=siglip_directory)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "another"])
+def test_a_damaged_tokenizer_is_refused(hub, siglip_directory, damage):
+    file = siglip_directory / "tokenizer.json"
+    content = file.read_text(encoding="utf-8")
+    if damage == "missing":
+        file.unlink()
+    else:
+        left = {"empty": "", "cut": content[: len(content) // 2], "another": "[]"}
+        file.write_text(left[damage], encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        reference_of(hub, tower_directory=siglip_directory)
+    assert "\n" not in str(caught.value)
 
 
 def test_without_hub_or_directory_the_way_out_is_named():

@@ -127,7 +127,7 @@ def _open_clip_reference(preset: Preset, *, directory: Path | None) -> Reference
         model = open_clip.create_model(
             name, pretrained=pretrained, precision="fp32", device="cpu", require_pretrained=True
         )
-        vocabulary = _padded_vocabulary(open_clip.get_tokenizer(name), source=name)
+        tokenizer = open_clip.get_tokenizer(name)
     except UNFIT as error:
         raise SettingsError(
             f"{directory or f'{name} ({pretrained})'}: weights or tokenizer can't be loaded "
@@ -151,7 +151,7 @@ def _open_clip_reference(preset: Preset, *, directory: Path | None) -> Reference
         resize="squash" if expected.get("resize_mode") == "squash" else "crop",
         text_context=context,
         text_directory=None,
-        vocabulary=vocabulary,
+        vocabulary=_padded_vocabulary(tokenizer, source=name, embeddings=int(model.vocab_size)),
     )
 
 
@@ -168,7 +168,7 @@ def _source(preset: Preset, *, directory: Path | None) -> tuple[str, str | None]
     return preset.hub.model, preset.hub.pretrained
 
 
-def _padded_vocabulary(tokenizer: Any, *, source: str) -> PaddedVocabulary | None:
+def _padded_vocabulary(tokenizer: Any, *, source: str, embeddings: int) -> PaddedVocabulary | None:
     """What open_clip's Hugging Face tokenizer is made of; None if it is CLIP's own.
 
     Raises:
@@ -182,10 +182,16 @@ def _padded_vocabulary(tokenizer: Any, *, source: str) -> PaddedVocabulary | Non
     }:
         raise SettingsError(
             f"{source}: the tokenizer makes {[end, pad, *rest][:3]}... of an empty text, expected "
-            "its end token, then padding: set add_bos_token false, add_eos_token true and "
-            "padding_side right in tokenizer_config.json"
+            "its end token, then padding on the right: take the model's own tokenizer.json and "
+            "tokenizer_config.json"
         )
     backend = tokenizer.tokenizer.backend_tokenizer
+    # Without its tokenizer.json, transformers makes a tokenizer of five tokens and says nothing.
+    if 2 * backend.get_vocab_size() < embeddings:
+        raise SettingsError(
+            f"{source}: the tokenizer knows {backend.get_vocab_size()} tokens, the text tower "
+            f"{embeddings}: tokenizer.json is missing or another model's"
+        )
     return PaddedVocabulary(tokenizer=backend, clean=tokenizer.clean_fn, end=end, pad=pad)
 
 
