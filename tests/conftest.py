@@ -7,12 +7,12 @@ from types import ModuleType
 
 import pytest
 
-_LONGEST = ("test_sample_path.py", "test_sample_shuffled.py")
+_LONGEST = ("test_sample_path.py", "test_sample_shuffled.py", "test_kills.py")
 _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The two longest files start first, so that parallel workers end together."""
+    """The longest files start first, so that parallel workers end together."""
     items.sort(key=lambda item: item.path.name not in _LONGEST)
 
 
