@@ -33,7 +33,7 @@ from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
-from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 
 from nsgauge.data.images import image_digest, read_image
 from nsgauge.data.split import Side, SplitSettings, assign_sides, group_keys, item_key
@@ -138,7 +138,8 @@ def fit_axis(rows: Rows, *, axis: str) -> AxisFit:
     for name, part in (("train", train), ("validation", validation)):
         if len(np.unique(positive[part])) < 2:
             raise DataError(f"{axis}: {len(part)} {name} rows hold one class only; label more")
-    reader = _reader()
+    regression = LogisticRegression(class_weight="balanced", C=4.0, max_iter=2000)
+    reader = make_pipeline(words_features(), regression)
     reader.fit([rows.responses[row] for row in train], positive[train])
     probability = reader.predict_proba(rows.responses)[:, 1]
     chosen = probability[validation]
@@ -280,13 +281,13 @@ def _is_usable(triple: Triple, data: Path, digests: dict[str, str | None]) -> bo
     return digests[triple.image] is not None
 
 
-def _reader() -> Pipeline:
+def words_features() -> FeatureUnion:
+    """TF-IDF of words and of parts of words."""
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     characters = TfidfVectorizer(
         analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, min_df=3, max_features=200_000
     )
-    regression = LogisticRegression(class_weight="balanced", C=4.0, max_iter=2000)
-    return make_pipeline(make_union(words, characters), regression)
+    return make_union(words, characters)
 
 
 def _cells(positive: dict[str, Bool[np.ndarray, " rows"]]) -> Int[np.ndarray, " rows"]:

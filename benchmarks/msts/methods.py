@@ -1,0 +1,128 @@
+"""The methods: each learns from one side of a split and says what it thinks of the test side."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.lexical import best_f1_threshold, words_features
+from benchmarks.msts.rows import AXES, Lesson, Rows
+from benchmarks.msts.runs import TEACHERS
+from nsgauge.data.split import Side, SplitSettings
+from nsgauge.eval.scoring.classifier import Classifier
+from nsgauge.train.fit import train
+from nsgauge.train.recipe import load_recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a method says of the test side; on an axis that its teacher is silent on, nothing.
+
+    Attributes:
+        probability: By axis, of the positive class; of other rows than the test side's, anything.
+        verdict: By axis, whether it reaches the threshold for the best F1 on validation.
+    """
+
+    probability: dict[str, Float[np.ndarray, " rows"]]
+    verdict: dict[str, Bool[np.ndarray, " rows"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One thing to learn.
+
+    Attributes:
+        rows: All rows.
+        lesson: What the teacher says of them.
+        sides: Which of them may be learned from.
+        split: That made the sides.
+        teacher: Its name.
+        seed: Of whatever is drawn.
+        data: The data folder.
+        scratch: An empty folder, which is deleted afterwards.
+    """
+
+    rows: Rows
+    lesson: Lesson
+    sides: list[Side]
+    split: SplitSettings
+    teacher: str
+    seed: int
+    data: Path
+    scratch: Path
+
+    def on(self, *sides: Side, axis: str) -> Bool[np.ndarray, " rows"]:
+        """Rows on these sides that the teacher speaks of."""
+        here = np.array([side in sides for side in self.sides])
+        return np.asarray(here & self.lesson.known[axis])
+
+
+Method = Callable[[Task], Opinion]
+
+
+def words(task: Task) -> Opinion:
+    """TF-IDF of the response and logistic regression, with the teacher's doubts as weights."""
+    responses = [triple.response for triple in task.rows.triples]
+    opinion = Opinion(probability={}, verdict={})
+    for axis in AXES:
+        learn = np.flatnonzero(task.on(Side.TRAIN, Side.CALIBRATION, axis=axis))
+        if learn.size == 0:
+            continue
+        features = words_features()
+        known = features.fit_transform([responses[row] for row in learn])
+        share = task.lesson.probability[axis][learn]
+        regression = LogisticRegression(C=4.0, max_iter=2000)
+        twice = np.concatenate([np.arange(learn.size)] * 2)
+        label = np.repeat([1, 0], learn.size)
+        weight = np.concatenate([share / share.mean(), (1 - share) / (1 - share).mean()]) / 2
+        used = weight > 0
+        regression.fit(known[twice[used]], label[used], sample_weight=weight[used])
+        told = regression.predict_proba(features.transform(responses))[:, 1]
+        selected = task.on(Side.VALIDATION, axis=axis)
+        truth = task.lesson.probability[axis][selected] > 0.5
+        threshold = best_f1_threshold(told[selected], positive=truth)
+        opinion.probability[axis], opinion.verdict[axis] = told, told >= threshold
+    return opinion
+
+
+def from_recipe(recipe: str, *overrides: str) -> Method:
+    """A training of the package, by its recipe."""
+
+    def method(task: Task) -> Opinion:
+        # JSON is YAML, which an override's value is read as.
+        own = [
+            f"split={task.split.model_dump_json()}",
+            f"teacher={json.dumps(TEACHERS[task.teacher])}",
+            f"seed={task.seed}",
+        ]
+        loaded = load_recipe(recipe, overrides=(*overrides, *own))
+        bundle = task.scratch / "bundle"
+        train(loaded, data=task.data, out=bundle)
+        test = [row for row, side in enumerate(task.sides) if side is Side.TEST]
+        triples = [task.rows.triples[row] for row in test]
+        scores = Classifier.load(bundle).score(triples, image_root=task.data)
+        told = {
+            "unsafe": (scores.unsafe, scores.unsafe_verdict),
+            "not_grounded": (scores.not_grounded, scores.not_grounded_verdict),
+        }
+        opinion = Opinion(probability={}, verdict={})
+        for axis in AXES:
+            if task.lesson.known[axis].any():
+                opinion.probability[axis] = np.full(len(task.sides), np.nan)
+                opinion.verdict[axis] = np.zeros(len(task.sides), dtype=bool)
+                opinion.probability[axis][test], opinion.verdict[axis][test] = told[axis]
+        return opinion
+
+    return method
+
+
+METHODS: dict[str, Method] = {
+    "words": words,
+    "probe": from_recipe("msts-pocket", "optimisation.adapted.epochs=0"),
+    "lora": from_recipe("msts-pocket"),
+}
+"""By name: the words of the response alone, heads on frozen towers, and LoRA on both towers."""

@@ -1,0 +1,145 @@
+"""The standing experiment on a small world in the place of MSTS: its splits, runs and measures."""
+
+import csv
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, cohen_kappa_score
+
+from benchmarks.msts import __main__ as experiment
+from benchmarks.msts.measures import Told, auprc_of, measures, paired_difference
+from benchmarks.msts.rows import Rows, lesson, load_rows
+from benchmarks.msts.runs import FOLDS, Run, all_runs, vllm_groups
+from nsgauge.data.split import Side
+from nsgauge.data.tables import SourceNote, write_data
+from nsgauge.protocol import Grounding, Safety
+from nsgauge.records import Triple, Verdict
+
+VLLMS = ("ash", "birch", "cedar", "dune")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Answers whose words tell what people say of them, of four VLLMs on sixty items."""
+    generator = np.random.default_rng(5)
+    triples, verdicts = [], []
+    for item in range(60):
+        for vllm in VLLMS:
+            unsafe, misread = generator.random(2) < (0.2, 0.3)
+            words = f"{'do harm' if unsafe else 'take care'} {'nice day' if misread else 'a risk'}"
+            name = f"{item}/{vllm}"
+            triples.append(
+                Triple(
+                    triple_id=name,
+                    item_id=str(item),
+                    benchmark="b",
+                    vllm=vllm,
+                    prompt="p",
+                    response=f"{words} word{generator.integers(9)}",
+                )
+            )
+            verdicts.append(
+                Verdict(
+                    triple_id=name,
+                    judge="human",
+                    safety=Safety.UNSAFE if unsafe else Safety.SAFE,
+                    grounding=Grounding.NOT_GROUNDED if misread else Grounding.GROUNDED,
+                )
+            )
+    out = tmp_path_factory.mktemp("world") / "data"
+    source = SourceNote(importer="test")
+    write_data(out, triples=triples, verdicts=verdicts, rejects=(), source=source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def rows(data):
+    return load_rows(data)
+
+
+def test_in_a_grid_of_folds_and_groups_every_row_is_unseen_in_both_ways_once(rows):
+    groups = vllm_groups([triple.vllm for triple in rows.triples])
+    assert groups == [("ash", "birch"), ("cedar", "dune")]
+    runs = all_runs(
+        methods=["words"], teachers=["human"], designs=["vllms"], seeds=3, groups=len(groups)
+    )
+    counts = np.zeros(len(rows.triples), dtype=int)
+    for run in runs:
+        split = run.split(groups)
+        cells, sides = np.array(rows.cells(split)), rows.sides(split)
+        counts += cells == "both"
+        learned = np.array([side is not Side.TEST for side in sides])
+        assert set(cells[learned]) == {""}
+        assert set(cells[~learned]) == {"item", "vllm", "both"}
+    assert set(counts) == {1}
+    assert FOLDS * len(groups) == 10
+
+
+def test_a_lesson_is_what_the_teacher_says(data, rows):
+    told = lesson(data, rows=rows, teacher={"judges": ["human"]})
+    for axis, positive in rows.positive.items():
+        assert told.known[axis].all()
+        np.testing.assert_array_equal(told.probability[axis] == 1, positive)
+
+
+def test_a_run_is_done_once_and_measured_as_by_hand(data, rows, tmp_path, capsys):
+    words = ["--data", str(data), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    assert experiment.main(words) == 0
+    files = sorted((tmp_path / "work").iterdir())
+    assert len(files) == FOLDS
+    before = [file.stat().st_mtime_ns for file in files]
+    assert experiment.main(words) == 0
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert "words" in capsys.readouterr().out
+    with (tmp_path / "out" / "msts-table.csv").open() as file:
+        (line,) = csv.DictReader(file)
+    assert (line["cell"], float(line["rows"])) == ("item", len(rows.triples))
+    # The words tell the labels, so they are found but for what a small world leaves unlearned.
+    assert float(line["unsafe_auprc"]) > 0.95
+    assert float(line["not_grounded_kappa"]) > 0.9
+
+
+def told_at_random(rows: Rows, seed: int, *, skill: float) -> Told:
+    generator = np.random.default_rng(seed)
+    noise = generator.random((2, len(rows.triples)))
+    probability = {
+        axis: skill * rows.positive[axis] * 0.5 + noise[number] * 0.5
+        for number, axis in enumerate(rows.positive)
+    }
+    return Told(
+        rows=np.arange(len(rows.triples)),
+        probability=probability,
+        verdict={axis: values > 0.5 for axis, values in probability.items()},
+    )
+
+
+def test_measures_are_those_of_scikit_learn(rows):
+    told = told_at_random(rows, 1, skill=0.7)
+    found = measures(told, rows=rows)
+    for axis, positive in rows.positive.items():
+        expected = average_precision_score(positive, told.probability[axis])
+        assert found[f"{axis}_auprc"] == pytest.approx(expected)
+        assert found[f"{axis}_kappa"] == pytest.approx(
+            cohen_kappa_score(positive, told.verdict[axis])
+        )
+
+
+def test_a_paired_difference_finds_the_better_and_only_the_better(rows):
+    good, same, bad = (told_at_random(rows, n, skill=s) for n, s in ((1, 0.9), (1, 0.9), (2, 0.1)))
+    measure = auprc_of("unsafe", rows=rows)
+    value, low, high = paired_difference(good, bad, measure=measure, items=rows.items, seed=0)
+    assert 0 < low < value < high
+    assert paired_difference(good, same, measure=measure, items=rows.items, seed=0) == (0, 0, 0)
+    shuffled = Told(rows=bad.rows[::-1], probability=bad.probability, verdict=bad.verdict)
+    with pytest.raises(ValueError, match="same rows"):
+        paired_difference(good, shuffled, measure=measure, items=rows.items, seed=0)
+
+
+def test_a_runs_name_tells_it_apart():
+    runs = [
+        Run(method="m", teacher="t", design="vllms", fold=f, group=g, seed=s)
+        for f in (0, 1)
+        for g in (None, 0, 1)
+        for s in (0, 1)
+    ]
+    assert len({run.name for run in runs}) == len(runs)
