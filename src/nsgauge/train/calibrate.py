@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from nsgauge.checkpoints.manifest import ThresholdChoice
-from nsgauge.eval.clusters import Clusters, cluster_codes, design_effect, scarcest
+from nsgauge.eval.clusters import Clusters, cluster_codes
 from nsgauge.eval.intervals import clopper_pearson
-from nsgauge.eval.plus_two import SCARCE
+from nsgauge.eval.threshold_check import effective_rows
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.protocol import observation_cells
 from nsgauge.train.recipe import ThresholdTarget
@@ -160,14 +160,11 @@ def _lower_bound(
     found: Bool[np.ndarray, " rows"], *, codes: Int[np.ndarray, " rows"]
 ) -> float | None:
     """The share is not below this, one-sided 95%; None where fewer than two items hold the rows."""
-    items = np.unique(codes, return_inverse=True)[1]
-    if not found.size or not items.max():
+    if len(np.unique(codes)) < 2:
         return None
     labels = found.astype(np.float64)
-    scarce = scarcest(labels, codes=items) < SCARCE
-    effective = items.max() + 1 if scarce else len(found) / design_effect(labels, codes=items)
-    rows = float(effective)
-    return clopper_pearson(labels.mean() * rows, rows=rows, confidence=TWO_SIDED).low
+    rows = effective_rows(labels, codes=codes)
+    return clopper_pearson(float(labels.mean()) * rows, rows=rows, confidence=TWO_SIDED).low
 
 
 def _fit(
