@@ -66,10 +66,20 @@ def pocket_towers() -> Towers:
 @pytest.fixture(scope="session")
 def word_tokenizer() -> TextTokenizer:
     """Word `w<k>` is token k; 90 starts a window, 91 ends it."""
+    return TextTokenizer(_words(), clean=str, start=90, end=91)
+
+
+@pytest.fixture(scope="session")
+def padding_tokenizer() -> TextTokenizer:
+    """The same words; nothing starts a window, 91 ends it and 93 fills it up."""
+    return TextTokenizer.padded(_words(), clean=str, end=91, pad=93)
+
+
+def _words() -> Tokenizer:
     words = {f"w{number}": number for number in range(90)} | {"[UNK]": 92}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106 (no password)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return TextTokenizer(tokenizer, clean=str, start=90, end=91)
+    return tokenizer
 
 
 GEMMA_SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")

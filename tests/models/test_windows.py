@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
 from nsgauge.models.windows import RowReader, RowText, TextRole, WindowPolicy, balanced
 
-START, END = 90, 91
+START, END, PAD = 90, 91, 93
 CONTEXT = 32
 
 WORDS = st.lists(st.integers(0, 89), max_size=200)
@@ -148,6 +148,33 @@ def test_rows_are_read_independently(word_tokenizer):
         for p, r, c in zip(prompts, responses, captions, strict=True)
     ]
     assert together == alone
+
+
+@settings(deadline=None, max_examples=100)
+@given(WORDS, WORDS, POLICIES)
+def test_padded_windows_fill_the_context_and_hold_the_whole_text(
+    padding_tokenizer, prompt, response, policy
+):
+    whole = policy.model_copy(update={"max_windows": 64})
+    texts = {"prompt": text_of(prompt), "response": text_of(response), "caption": None}
+    row = read(padding_tokenizer, policy=whole, **texts)
+    kept = TextRole.JOINT if policy.layout == "joint" else TextRole.RESPONSE
+    found = [token for token in tokens_of(row, role=kept) if token != PAD]
+    assert row.truncated or found == response
+    for window in row.windows:
+        assert len(window.ids) == len(window.segments) == CONTEXT
+        assert START not in window.ids
+        filled = len(window.ids) - window.ids[::-1].index(END)
+        assert filled <= (policy.window_tokens or CONTEXT)
+        assert window.ids[filled:] == (PAD,) * (CONTEXT - filled)
+        assert not any(window.segments[filled:])
+
+
+def test_a_window_without_a_start_holds_one_token_more(padding_tokenizer, word_tokenizer):
+    texts = {"prompt": "", "response": "w1 " * (CONTEXT - 1), "caption": None}
+    policy = WindowPolicy(layout="apart")
+    assert len(read(padding_tokenizer, policy=policy, **texts).windows) == 2
+    assert len(read(word_tokenizer, policy=policy, **texts).windows) == 3
 
 
 def test_a_window_longer_than_the_context_is_refused(word_tokenizer):

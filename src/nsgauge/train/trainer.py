@@ -186,7 +186,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         max_epochs=stage.settings.epochs,
         accelerator="auto",
         devices=1,
-        precision="bf16-mixed" if torch.cuda.is_available() else "32-true",
+        precision="bf16-mixed" if _in_bf16(recipe) else "32-true",
         logger=loggers,
         callbacks=callbacks,
         gradient_clip_val=recipe.optimisation.gradient_norm,
@@ -198,6 +198,11 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         use_distributed_sampler=False,
         deterministic="warn",
     )
+
+
+def _in_bf16(recipe: Recipe) -> bool:
+    precision = recipe.optimisation.precision
+    return precision == "bf16" or (precision == "auto" and torch.cuda.is_available())
 
 
 def _restore(network: Network, *, path: Path) -> None:

@@ -27,9 +27,9 @@ PLAIN = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 def packed_texts(tokenizer: TextTokenizer, *, texts: tuple[str, ...], context: int) -> Packed:
-    windows = [
-        (tokenizer.start, *ids[: context - 2], tokenizer.end) for ids in tokenizer.ids(texts)
-    ]
+    assert tokenizer.start is not None
+    opening = (tokenizer.start,)
+    windows = [(*opening, *ids[: context - 2], tokenizer.end) for ids in tokenizer.ids(texts)]
     return Packed.of([Window(ids, (0,) * len(ids)) for ids in windows])
 
 
@@ -67,6 +67,7 @@ def test_pairs_equal_transformers_bert_with_segments_and_mean_pooling(
     bert = pocket_reference.model.get_submodule("text.transformer")
     tokenizer = pocket_towers.tokenizer
     first, *others = tokenizer.ids(texts[:4])
+    assert tokenizer.start is not None
     windows, references = [], []
     for second in others:
         ids = (tokenizer.start, *first, tokenizer.end, *second, tokenizer.end)

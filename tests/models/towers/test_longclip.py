@@ -1,6 +1,8 @@
 """LongCLIP's directory, made as the head of its preset says, against its authors' forward."""
 
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +48,17 @@ def authors_positions(state: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.fixture
-def towers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Towers]:
+def towers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Towers]]:
     model, state = checkpoint()
     monkeypatch.chdir(tmp_path)
     torch.save(state, "longclip-L.pt")
     exec(head_of_the_preset(), {})  # noqa: S102 (the preset's own words)
     with torch.no_grad():
         model.positional_embedding.copy_(authors_positions(state))
-    return model, load_towers(load_preset("longclip"), tower_directory=tmp_path / "longclip-l")
+    directory = tmp_path / "longclip-l"
+    yield model, load_towers(load_preset("longclip"), tower_directory=directory)
+    (tmp_path / "longclip-L.pt").unlink()
+    shutil.rmtree(directory)
 
 
 @torch.inference_mode()

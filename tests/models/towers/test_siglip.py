@@ -190,6 +190,7 @@ def test_the_fingerprint_is_of_the_vocabulary_too(case: Case, tmp_path):
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     (directory / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     other = load_towers(load_preset("siglip2-b16"), tower_directory=directory)
+    shutil.rmtree(directory)
     assert other.fingerprint != case.towers.fingerprint
     again = load_towers(load_preset("siglip2-b16"), tower_directory=case.directory)
     assert again.fingerprint == case.towers.fingerprint
@@ -197,7 +198,7 @@ def test_the_fingerprint_is_of_the_vocabulary_too(case: Case, tmp_path):
 
 @pytest.mark.parametrize("change", [{"class_token": True}, {"qk_norm": True}, {"reg_tokens": 1}])
 def test_image_towers_with_other_parts_are_refused(change):
-    small = {"embed_dim": 32, "depth": 1, "num_heads": 2}
+    small: dict[str, Any] = {"embed_dim": 32, "depth": 1, "num_heads": 2}
     with pytest.MonkeyPatch.context() as patch:
         create = functools.partial(timm.create_model, **small, **change)
         patch.setattr(timm, "create_model", create)
