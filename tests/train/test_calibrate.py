@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.special import softmax
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score, precision_score, recall_score
-from statsmodels.stats.proportion import proportion_confint
 
 from nsgauge.train.calibrate import ROWS_NEEDED, fit_calibrator, threshold_choice
 from nsgauge.train.recipe import ThresholdTarget
@@ -133,8 +133,8 @@ def test_the_lower_bound_is_the_exact_one_sided_one():
     target = ThresholdTarget(target="recall", recall=1.0)
     chosen = threshold_choice(probability, positive=positive, target=target)
     assert (chosen.hits, chosen.called) == (8, 10)
-    expected, _ = proportion_confint(8, 10, alpha=0.1, method="beta")
-    assert chosen.precision_low == pytest.approx(expected)
+    expected = binomtest(8, 10, alternative="greater").proportion_ci(0.95, method="exact")
+    assert chosen.precision_low == pytest.approx(expected.low)
     assert chosen.recall_low == pytest.approx(0.05 ** (1 / 8))
 
 

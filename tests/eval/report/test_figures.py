@@ -1,3 +1,4 @@
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -7,9 +8,11 @@ import pytest
 from nsgauge.eval.report.figures import (
     DotRow,
     ReliabilityDrawing,
+    RiskDrawing,
     Span,
     draw_dots,
     draw_reliability,
+    draw_risk,
     inline_svg,
 )
 
@@ -64,3 +67,20 @@ def test_inlined_figures_share_no_id_and_take_the_ink_of_the_page():
     assert "currentColor" in one
     with pytest.raises(ValueError, match="can't be an id"):
         inline_svg(svg, name="a b", description="")
+
+
+def test_a_risk_plot_names_its_lines_and_needs_one():
+    line = RiskDrawing(
+        name="VLLMs it knows",
+        is_known=True,
+        coverage=np.array([0.5, 1.0]),
+        risk=np.array([0.0, 0.1]),
+        error_rate=0.1,
+        guaranteed=((0.5, 0.0),),
+    )
+    alone = draw_risk([line], axis="unsafe")
+    assert "share of unsafe verdicts kept" in alone
+    assert "VLLMs it knows" not in alone
+    assert "never seen" in draw_risk([line, replace(line, name="never seen")], axis="unsafe")
+    with pytest.raises(ValueError, match="needs a line"):
+        draw_risk([], axis="unsafe")

@@ -149,13 +149,15 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     tables = ("headline", "nsg_audit", "judges", "agreement", "outcomes", "calibration")
     more = ("reliability_curves", "picture_controls", "coverage")
+    more += ("risk_coverage", "escalation", "threshold_checks")
     figures = ("rates", "audit", "reliability_unsafe", "reliability_not_grounded")
+    figures += ("risk_unsafe", "risk_not_grounded")
     expected = {f"tables/{name}.csv" for name in (*tables, *more)}
     expected |= {f"figures/{name}.svg" for name in figures}
     assert names == expected | {"report.html", "report.json"}
     ids = {attrs.get("id") for _, attrs in parsed((tmp_path / "report.html").read_text()).seen}
     sections = {"headline", "audit", "judges", "agreement", "calibration", "pictures", "coverage"}
-    assert sections | {"provenance", "reading", "limits"} <= ids
+    assert sections | {"escalation", "thresholds", "provenance", "reading", "limits"} <= ids
 
 
 def test_links_of_the_page_lead_somewhere_and_no_id_is_twice(simulated):

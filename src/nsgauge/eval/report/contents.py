@@ -1,5 +1,6 @@
 """The report as one result object: everything that is shown is computed here first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,12 @@ from nsgauge.eval.report.audit import NsgAudit, nsg_audit
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.comparison import AXES, Comparison, compare
 from nsgauge.eval.report.coverage import Coverage, coverage_of, provenance_of
+from nsgauge.eval.report.decisions import (
+    AxisEscalation,
+    ThresholdCheck,
+    escalations,
+    threshold_checks,
+)
 from nsgauge.eval.report.headline import Headline, headline_table
 from nsgauge.eval.report.inputs import ReportInputs, Rows, join_rows, pick_reference
 from nsgauge.eval.report.judging import JudgeSummary, judge_summaries
@@ -77,6 +84,9 @@ class Report:
         comparison: Agreement of the classifier with judges and of judges with each other.
         reliability: One entry an axis; empty without scores or answers on unseen rows.
         controls: The picture controls; None without scores or reference.
+        escalation: Risk against coverage by axis, of known VLLMs and of others; empty without
+            scores or answers on unseen rows.
+        thresholds: Each VLLM's verdicts at the bundle's thresholds; empty likewise.
         coverage: What became of every row.
         provenance: Where the numbers come from.
     """
@@ -91,6 +101,8 @@ class Report:
     comparison: Comparison
     reliability: tuple[AxisReliability, ...]
     controls: ImageControls | None
+    escalation: tuple[AxisEscalation, ...]
+    thresholds: tuple[ThresholdCheck, ...]
     coverage: Coverage
     provenance: dict[str, object]
 
@@ -122,6 +134,8 @@ def build_report(inputs: ReportInputs) -> Report:
         comparison=compare(rows, reference=name),
         reliability=_reliability(rows, scores=scores, reference=reference, seed=inputs.seed),
         controls=_controls(inputs, reference=reference),
+        escalation=_escalation(rows, scores=scores, reference=reference, seed=inputs.seed),
+        thresholds=_thresholds(inputs, rows=rows, reference=reference),
         coverage=coverage_of(inputs, rows=rows),
         provenance=provenance_of(inputs),
     )
@@ -175,6 +189,28 @@ def _reliability(
             )
         )
     return tuple(found)
+
+
+def _escalation(
+    rows: Rows, *, scores: ScoreColumns | None, reference: JudgeColumns | None, seed: int
+) -> tuple[AxisEscalation, ...]:
+    if scores is None or reference is None:
+        return ()
+    return escalations(rows, scores=scores, reference=reference, seed=seed)
+
+
+def _thresholds(
+    inputs: ReportInputs, *, rows: Rows, reference: JudgeColumns | None
+) -> tuple[ThresholdCheck, ...]:
+    if rows.scores is None or reference is None:
+        return ()
+    targets = inputs.bundle.get("threshold_target")
+    return threshold_checks(
+        rows,
+        scores=rows.scores,
+        reference=reference,
+        targets=targets if isinstance(targets, Mapping) else {},
+    )
 
 
 def _controls(inputs: ReportInputs, *, reference: JudgeColumns | None) -> ImageControls | None:

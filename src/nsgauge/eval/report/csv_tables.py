@@ -6,6 +6,7 @@ from nsgauge.eval.intervals import Bounded
 from nsgauge.eval.rates import RateEstimate
 from nsgauge.eval.report.audit import AuditRow
 from nsgauge.eval.report.contents import Report
+from nsgauge.eval.report.decision_tables import check_table, curve_table, escalation_table
 from nsgauge.eval.report.files import Cell, CsvTable
 from nsgauge.eval.report.headline import HeadlineRow
 from nsgauge.eval.report.judging import JudgeRow
@@ -41,6 +42,9 @@ def report_tables(report: Report) -> dict[str, CsvTable]:
         "calibration": _calibration(report),
         "reliability_curves": _curves(report),
         "picture_controls": _controls(report),
+        "risk_coverage": curve_table(report.escalation),
+        "escalation": escalation_table(report.escalation),
+        "threshold_checks": check_table(report.thresholds),
         "coverage": _coverage(report),
     }
     return {name: table for name, table in tables.items() if table.rows}

@@ -4,13 +4,17 @@ import numpy as np
 
 from nsgauge.eval.intervals import Bounded
 from nsgauge.eval.rates import RateEstimate
+from nsgauge.eval.report.comparison import AXES, Slice
 from nsgauge.eval.report.contents import AxisReliability, Report
+from nsgauge.eval.report.decisions import AxisEscalation
 from nsgauge.eval.report.figures import (
     DotRow,
     ReliabilityDrawing,
+    RiskDrawing,
     Span,
     draw_dots,
     draw_reliability,
+    draw_risk,
 )
 from nsgauge.eval.report.phrases import ends, words_of
 from nsgauge.protocol import RATE_TITLES, Rate
@@ -19,11 +23,15 @@ _MOST_ROWS = 40
 
 
 def report_figures(report: Report) -> dict[str, str]:
-    """The SVG texts by name: `rates`, `audit`, `reliability_unsafe`, `reliability_not_grounded`."""
+    """The SVG texts by name: `rates`, `audit`, and `reliability_` and `risk_` by axis."""
     drawn = {"rates": _rates(report), "audit": _audit(report)}
     figures = {name: svg for name, svg in drawn.items() if svg is not None}
     for axis in report.reliability:
         figures[f"reliability_{axis.axis}"] = draw_reliability(_reliability(axis))
+    for name in AXES:
+        lines = [_risk(axis) for axis in report.escalation if axis.axis == name]
+        if lines:
+            figures[f"risk_{name}"] = draw_risk(lines, axis=words_of(name))
     return figures
 
 
@@ -86,6 +94,18 @@ def _reliability(axis: AxisReliability) -> ReliabilityDrawing:
         band_low=found.band_low,
         band_high=found.band_high,
         histogram=np.array(axis.histogram),
+    )
+
+
+def _risk(axis: AxisEscalation) -> RiskDrawing:
+    kept = [offer.guarantee for offer in axis.offers if offer.guarantee.kept]
+    return RiskDrawing(
+        name="VLLMs it knows" if axis.slice is Slice.SEEN_VLLM else "VLLMs never seen",
+        is_known=axis.slice is Slice.SEEN_VLLM,
+        coverage=axis.curve.coverage,
+        risk=axis.curve.risk,
+        error_rate=axis.curve.error_rate,
+        guaranteed=tuple((found.kept / found.rows, found.errors / found.kept) for found in kept),
     )
 
 

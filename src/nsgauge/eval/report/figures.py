@@ -69,6 +69,27 @@ class ReliabilityDrawing:
     histogram: Int[np.ndarray, " bins"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskDrawing:
+    """One line of a risk-coverage plot; everything in [0, 1].
+
+    Attributes:
+        name: For the legend.
+        is_known: Whether the line is of VLLMs that the classifier knows; it sets the colour.
+        coverage: Shares kept, ascending.
+        risk: Error rate among them.
+        error_rate: The same if all are kept.
+        guaranteed: Coverage and risk at each guaranteed threshold.
+    """
+
+    name: str
+    is_known: bool
+    coverage: Float[np.ndarray, " points"]
+    risk: Float[np.ndarray, " points"]
+    error_rate: float
+    guaranteed: tuple[tuple[float, float], ...]
+
+
 def draw_dots(rows: Sequence[DotRow], *, series: Sequence[str], xlabel: str) -> str:
     """A dot plot with intervals: a line a row, a colour a series.
 
@@ -120,6 +141,35 @@ def draw_reliability(drawing: ReliabilityDrawing) -> str:
         lower.stairs(drawing.histogram, edges, fill=True, color=COLOURS[1], alpha=0.7)
         lower.set(xlabel=f"probability of {drawing.axis}", ylabel="rows")
         lower.yaxis.get_major_locator().set_params(nbins=2, integer=True)
+        return _svg(figure)
+
+
+def draw_risk(lines: Sequence[RiskDrawing], *, axis: str) -> str:
+    """Error rate against the share of verdicts kept, a line a kind of VLLM.
+
+    Raises:
+        ValueError: there is no line.
+    """
+    if not lines:
+        raise ValueError("a risk-coverage plot needs a line")
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(3.7, 3.3)
+        for line in lines:
+            colour = COLOURS[0 if line.is_known else 1]
+            coverage, risk = np.append(0, line.coverage), np.append(line.risk[:1], line.risk)
+            axes.step(coverage, risk, where="pre", color=colour, linewidth=1.5, label=line.name)
+            axes.axhline(line.error_rate, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
+            for point in line.guaranteed:
+                axes.plot(*point, "o", color=colour, markersize=4.6)
+        _percent_axis(axes, xlabel=f"share of {axis} verdicts kept")
+        # The few surest rows alone make any error rate, and would squeeze the rest of the line.
+        settled = [line.risk[line.coverage >= min(0.1, line.coverage[-1])] for line in lines]
+        highest = max(float(risk.max()) for risk in settled)
+        axes.set_ylim(0, min(1.02, max(0.05, 1.2 * highest)))
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+        axes.set_ylabel("of these wrong")
+        if len(lines) > 1:
+            figure.legend(loc="outside upper left", ncols=2, frameon=False, handlelength=1.2)
         return _svg(figure)
 
 

@@ -28,6 +28,8 @@ _DESCRIPTIONS = {
     "audit": "Dot plot of the share of misreadings that each judge calls unsafe; see the table.",
     "reliability_unsafe": "Reliability diagram of the unsafe axis; the measures are in the table.",
     "reliability_not_grounded": "Reliability diagram of the grounding axis; see the table.",
+    "risk_unsafe": "Error rate against the share of verdicts kept, unsafe axis; see the tables.",
+    "risk_not_grounded": "Error rate against the share of verdicts kept, grounding axis.",
 }
 _RUNS = {
     AS_SCORED: "everything, as scored",
@@ -103,6 +105,7 @@ def _environment() -> Environment:
         "standing": standing,
         "by_benchmark": partial(_blocks, name="benchmark"),
         "by_judge": partial(_blocks, name="judge"),
+        "by_axis": partial(_blocks, name="axis"),
         "by_scope": _by_scope,
         "worst_by_vllm": _worst_by_vllm,
         "shown_pairs": _shown_pairs,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nsgauge.eval.report import rate_words, trust_words
+from nsgauge.eval.report import decision_words, rate_words, trust_words
 from nsgauge.eval.report.contents import Report
 from nsgauge.eval.report.files import plain
 from nsgauge.eval.report.phrases import count, some, words_of
@@ -57,6 +57,12 @@ class PageWords:
     calibration: tuple[str, ...]
     reliability_figures: dict[str, str]
     pictures: tuple[str, ...]
+    escalation: tuple[str, ...]
+    risk_figures: dict[str, str]
+    areas: str
+    offers: str
+    checks: tuple[str, ...]
+    check_table: str
     coverage: tuple[str, ...]
     counts: tuple[CountTable, ...]
     provenance: tuple[Fact, ...]
@@ -90,6 +96,15 @@ def page_words(report: Report) -> PageWords:
             axis.axis: trust_words.reliability_caption(axis) for axis in report.reliability
         },
         pictures=tuple(trust_words.picture_sentences(report.controls) if report.controls else ()),
+        escalation=tuple(decision_words.escalation_sentences(report.escalation)),
+        risk_figures={
+            f"risk_{axis.axis}": f"{words_of(axis.axis).capitalize()}. {decision_words.CURVES}"
+            for axis in report.escalation
+        },
+        areas=decision_words.AREAS,
+        offers=decision_words.OFFERS,
+        checks=tuple(decision_words.check_sentences(report.thresholds)),
+        check_table=decision_words.CHECKS,
         coverage=tuple(trust_words.coverage_sentences(report.coverage)),
         counts=_counts(report),
         provenance=tuple(_flat(report.provenance)),
