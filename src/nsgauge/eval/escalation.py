@@ -118,6 +118,9 @@ def risk_coverage(
     once = _areas(rows[None], errors=errors[None])
     aurc, excess = (Bounded(float(area[0]), None, None) for area in once)
     codes = cluster_codes(clusters, rows=len(confidence))
+    if clusters is None:
+        # Else the draws would depend on the order of the rows.
+        codes = np.argsort(np.lexsort((wrong, confidence)))
     if scarcest(wrong.astype(np.float64), codes=codes) >= SCARCE:
         drawn = _draws(
             blocks, wrong=wrong, codes=codes, resamples=resamples, generator=default_rng(seed)
