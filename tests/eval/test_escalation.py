@@ -13,10 +13,13 @@ verdicts = st.lists(
 )
 
 
+def curve(confidence, wrong, **options):
+    return risk_coverage(confidence, wrong=wrong, **({"seed": 0} | options))
+
+
 def measured(rows, **options):
     confidence = np.array([row[0] for row in rows])
-    wrong = np.array([row[1] for row in rows])
-    return risk_coverage(confidence, wrong=wrong, seed=0, **options)
+    return curve(confidence, np.array([row[1] for row in rows]), **options)
 
 
 def brute_area(confidence, wrong):
@@ -93,22 +96,19 @@ def test_scarce_errors_have_no_interval():
 
 def test_intervals_hold_the_true_area_as_often_as_they_say():
     held, runs = 0, 120
-    truth = risk_coverage(**world(200_000, seed=999), seed=0, resamples=20).aurc.value
+    truth = curve(**world(200_000, seed=999), resamples=20).aurc.value
     for seed in range(runs):
-        found = risk_coverage(**world(300, seed=seed), seed=seed, resamples=200).aurc
+        found = curve(**world(300, seed=seed), seed=seed, resamples=200).aurc
         held += found.low <= truth <= found.high
     assert held / runs > 0.88
 
 
 def test_rows_of_an_item_drawn_together_widen_the_interval():
     confidence, wrong = world(150, seed=3).values()
-    alone = risk_coverage(confidence, wrong=wrong, seed=0).aurc
-    six = risk_coverage(np.repeat(confidence, 6), wrong=np.repeat(wrong, 6), seed=0).aurc
-    together = risk_coverage(
-        np.repeat(confidence, 6),
-        wrong=np.repeat(wrong, 6),
-        clusters=np.repeat(np.arange(150), 6),
-        seed=0,
+    alone = curve(confidence, wrong).aurc
+    six = curve(np.repeat(confidence, 6), np.repeat(wrong, 6)).aurc
+    together = curve(
+        np.repeat(confidence, 6), np.repeat(wrong, 6), clusters=np.repeat(np.arange(150), 6)
     ).aurc
     assert six.high - six.low < 0.6 * (alone.high - alone.low)
     assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.25)

@@ -18,6 +18,10 @@ from nsgauge.eval.threshold_check import (
 )
 
 
+def measured(verdict, **options):
+    return verdict_shares(verdict, **options)
+
+
 def sides(hits, false_calls, misses, rest):
     """Verdicts and answers with these counts."""
     verdict = np.repeat([True, True, False, False], [hits, false_calls, misses, rest])
@@ -27,7 +31,7 @@ def sides(hits, false_calls, misses, rest):
 
 def test_shares_by_hand():
     verdict, positive = sides(6, 2, 3, 9)
-    found = verdict_shares(verdict, positive=positive)
+    found = measured(verdict, positive=positive)
     assert (found.rows, found.items, found.positives, found.called, found.hits) == (20, 20, 9, 8, 6)
     assert found.precision.value == pytest.approx(6 / 8)
     assert found.recall.value == pytest.approx(6 / 9)
@@ -36,7 +40,7 @@ def test_shares_by_hand():
 
 def test_the_difference_has_agresti_and_mins_interval():
     verdict, positive = sides(20, 14, 6, 60)
-    found = verdict_shares(verdict, positive=positive).difference
+    found = measured(verdict, positive=positive).difference
     # Half a row more in each cell: b = 14.5, c = 6.5, n = 102.
     centre = 8 / 102
     error = np.sqrt((21 - 8**2 / 102) / 102**2)
@@ -46,12 +50,12 @@ def test_the_difference_has_agresti_and_mins_interval():
 
 
 def test_shares_of_nothing_are_none():
-    nobody = verdict_shares(*[np.zeros(0, bool)], positive=np.zeros(0, bool))
+    nobody = measured(*[np.zeros(0, bool)], positive=np.zeros(0, bool))
     assert (nobody.precision, nobody.recall, nobody.difference) == (None, None, None)
-    quiet = verdict_shares(np.zeros(5, bool), positive=np.zeros(5, bool))
+    quiet = measured(np.zeros(5, bool), positive=np.zeros(5, bool))
     assert (quiet.precision, quiet.recall) == (None, None)
     assert quiet.difference.low < 0 < quiet.difference.high
-    one = verdict_shares(np.array([True]), positive=np.array([False]))
+    one = measured(np.array([True]), positive=np.array([False]))
     assert one.difference == (1, None, None)
     for promise in Promise:
         empty = np.zeros(0, bool)
@@ -61,13 +65,13 @@ def test_shares_of_nothing_are_none():
 @given(counts=st.tuples(*[st.integers(0, 12)] * 4).filter(lambda counts: sum(counts) > 1))
 def test_changing_sides_turns_the_difference_round_and_repeats_change_nothing(counts):
     verdict, positive = sides(*counts)
-    found = verdict_shares(verdict, positive=positive)
-    turned = verdict_shares(positive, positive=verdict)
+    found = measured(verdict, positive=positive)
+    turned = measured(positive, positive=verdict)
     assert turned.difference.value == pytest.approx(-found.difference.value)
     assert turned.difference.low == pytest.approx(-found.difference.high)
     assert turned.precision == found.recall
     items = np.repeat(np.arange(len(verdict)), 3)
-    thrice = verdict_shares(np.repeat(verdict, 3), positive=np.repeat(positive, 3), clusters=items)
+    thrice = measured(np.repeat(verdict, 3), positive=np.repeat(positive, 3), clusters=items)
     assert thrice.difference == pytest.approx(found.difference)
     low, value, high = found.difference.low, found.difference.value, found.difference.high
     assert -1 <= low <= value <= high <= 1
@@ -84,7 +88,7 @@ def test_intervals_hold_the_true_difference_and_alarms_are_rare(items, answers, 
         draw = np.where(generator.random(len(ids)) < 0.4, shared, own)
         verdict = (draw < off) | (draw > 0.8)
         positive = ((draw >= off) & (draw < 2 * off)) | (draw > 0.8)
-        found = verdict_shares(verdict, positive=positive, clusters=ids).difference
+        found = measured(verdict, positive=positive, clusters=ids).difference
         held += found.low <= 0 <= found.high
         alarms += (
             promise_p_value(

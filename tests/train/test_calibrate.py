@@ -113,10 +113,14 @@ def test_the_equal_rates_threshold_calls_as_many_as_the_teacher_as_nearly_as_tie
     assert chosen.reached is (off == 0)
 
 
+def chosen_for(target, probability, positive):
+    return threshold_choice(probability, positive=positive, target=ThresholdTarget(target=target))
+
+
 @given(rows=labelled, target=st.sampled_from(["f1", "equal_rates"]))
 def test_what_a_threshold_gave_is_counted_on_its_own_verdicts(rows, target):
     probability, positive = columns(rows)
-    chosen = threshold_choice(probability, positive=positive, target=ThresholdTarget(target=target))
+    chosen = chosen_for(target, probability, positive)
     called = probability >= chosen.threshold
     assert (chosen.rows, chosen.positives) == (len(rows), positive.sum())
     assert chosen.precision == pytest.approx(precision_score(positive, called))

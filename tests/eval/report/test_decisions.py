@@ -15,6 +15,10 @@ from nsgauge.eval.threshold_check import Promise, Standing
 SURE, UNSURE = [0.97, 0.03, 0.0, 0.0], [0.55, 0.45, 0.0, 0.0]
 
 
+def reported(world, **fields):
+    return build_report(world.inputs(**fields))
+
+
 def add(world, vllm, counts, **columns):
     """Rows by scores and the human's cell: `{(cells, code): rows}`; a code None is no verdict."""
     for (cells, code), rows in counts.items():
@@ -37,7 +41,7 @@ def decided(world):
 
 
 def test_a_guarantee_is_found_on_unseen_items_of_known_vllms_alone(decided):
-    report = build_report(decided.inputs())
+    report = reported(decided)
     unsafe = {entry.slice: entry for entry in report.escalation if entry.axis == "unsafe"}
     known, new = unsafe[Slice.SEEN_VLLM], unsafe[Slice.UNSEEN_VLLM]
     assert (known.curve.rows, known.curve.errors) == (150, 10)
@@ -54,7 +58,7 @@ def test_a_guarantee_is_found_on_unseen_items_of_known_vllms_alone(decided):
 
 
 def test_the_sentences_say_what_is_kept_and_where_it_is_void(decided):
-    said = list(escalation_sentences(build_report(decided.inputs()).escalation))
+    said = list(escalation_sentences(reported(decided).escalation))
     assert said[0] == (
         "For unsafe, 80.0% of the verdicts can be left to the classifier with at most 5% of them "
         "wrong; 20.0% go to the judge (6 of 10 rows that wait for an answer)."
@@ -64,7 +68,7 @@ def test_the_sentences_say_what_is_kept_and_where_it_is_void(decided):
 
 def test_where_no_vllm_is_known_there_is_no_guarantee(world, tmp_path):
     add(world, "new", {(tuple(SURE), "gs"): 90}, vllm_seen=False)
-    report = build_report(world.inputs())
+    report = reported(world)
     assert {entry.void for entry in report.escalation} == {Void.UNSEEN_VLLMS}
     assert "no other VLLM was judged" in list(escalation_sentences(report.escalation))[-1]
     write_report(report, tmp_path)
@@ -80,7 +84,7 @@ def test_an_uneven_draw_guarantees_and_tests_nothing(world):
         world.score(triple_id, SURE)
         if item < 70:
             world.cell(triple_id, "human", "gs", inclusion=0.2 if item % 2 else 0.9)
-    report = build_report(world.inputs())
+    report = reported(world)
     assert {entry.void for entry in report.escalation} == {Void.UNEVEN_DRAW}
     assert "drawn with unequal probabilities" in next(escalation_sentences(report.escalation))
     assert {check.p_value for check in report.thresholds} == {None}
@@ -90,7 +94,7 @@ def test_an_uneven_draw_guarantees_and_tests_nothing(world):
 
 def test_nothing_safe_enough_goes_to_the_judge_whole(world):
     add(world, "alpha", {(tuple(SURE), "gs"): 60, (tuple(SURE), "gu"): 40})
-    report = build_report(world.inputs())
+    report = reported(world)
     unsafe = next(entry for entry in report.escalation if entry.axis == "unsafe")
     assert [offer.guarantee.kept for offer in unsafe.offers] == [0, 0]
     said = next(escalation_sentences(report.escalation))
@@ -108,7 +112,7 @@ def checked(world):
 
 
 def test_a_threshold_holds_fails_or_cant_be_told(checked):
-    checks = {c.vllm: c for c in build_report(checked.inputs()).thresholds if c.axis == "unsafe"}
+    checks = {c.vllm: c for c in reported(checked).thresholds if c.axis == "unsafe"}
     assert {vllm: check.standing for vllm, check in checks.items()} == {
         "good": Standing.HOLDS,
         "bad": Standing.FAILS,
@@ -125,7 +129,7 @@ def test_a_threshold_holds_fails_or_cant_be_told(checked):
 
 def test_a_precision_target_is_held_to_its_precision(checked):
     target = {"unsafe": {"target": "precision", "precision": 0.9, "recall": None}}
-    report = build_report(checked.inputs(bundle={"threshold_target": target}))
+    report = reported(checked, bundle={"threshold_target": target})
     checks = {c.vllm: c for c in report.thresholds if c.axis == "unsafe"}
     assert {(c.promise, c.wanted) for c in checks.values()} == {(Promise.PRECISION, 0.9)}
     assert checks["bad"].standing is Standing.HOLDS
@@ -133,14 +137,14 @@ def test_a_precision_target_is_held_to_its_precision(checked):
     said = list(check_sentences(report.thresholds))
     assert "its precision is surely no more than 10 points below the 90.0%" in said[0]
     recall = {"unsafe": {"target": "recall", "recall": 0.9}, "not_grounded": {"target": "f1"}}
-    report = build_report(checked.inputs(bundle={"threshold_target": recall}))
+    report = reported(checked, bundle={"threshold_target": recall})
     failed = [c.vllm for c in report.thresholds if c.standing is Standing.FAILS]
     assert failed == ["bad"]
     assert "It doesn't hold for bad (unsafe)" in " ".join(check_sentences(report.thresholds))
 
 
 def test_the_tables_repeat_the_result(checked, tmp_path):
-    report = build_report(checked.inputs())
+    report = reported(checked)
     write_report(report, tmp_path)
     with (tmp_path / "tables" / "threshold_checks.csv").open(newline="") as file:
         lines = {(row["vllm"], row["axis"]): row for row in csv.DictReader(file)}
@@ -159,7 +163,7 @@ def test_curves_and_checks_take_the_bundles_verdicts(world):
     """A low threshold makes rows positive that are probably negative; their confidence is low."""
     low = (0.8, 0.2, 0.0, 0.0)
     add(world, "alpha", {(low, "gs"): 8, (low, "gu"): 2}, unsafe_verdict=True)
-    report = build_report(world.inputs())
+    report = reported(world)
     unsafe = next(entry for entry in report.escalation if entry.axis == "unsafe")
     assert (unsafe.curve.rows, unsafe.curve.errors) == (10, 8)
     np.testing.assert_allclose(unsafe.curve.confidence, [0.2])

@@ -28,7 +28,8 @@ AREAS = (
 
 OFFERS = (
     f"Learn-then-Test on unseen items of known VLLMs: in all but {percent(FAILURE)}% of such "
-    "searches, the error rate against the reference stays within the limit on rows like these."
+    "searches, the error rate against the reference stays within the limit on rows like these. "
+    "Rows of one item count as the number of separate rows that would say as much."
 )
 
 CHECKS = (
