@@ -1,5 +1,5 @@
 from nsgauge.checkpoints.card import model_card
-from nsgauge.checkpoints.manifest import BundleManifest
+from nsgauge.checkpoints.manifest import BundleManifest, ThresholdChoice
 
 
 def test_the_card_says_who_taught_it_and_where_it_decides(manifest: BundleManifest):
@@ -22,6 +22,28 @@ def test_a_measure_that_has_no_value_is_undefined_not_zero(manifest: BundleManif
     card = model_card(manifest)
     assert "| unsafe\\_auroc | 0.912 |" in card
     assert "| not\\_grounded\\_auroc | undefined |" in card
+
+
+def test_a_target_that_was_not_reached_is_said_with_its_lower_bounds(manifest: BundleManifest):
+    choice = ThresholdChoice(
+        target="precision",
+        wanted=0.9,
+        reached=False,
+        threshold=0.423,
+        rows=40,
+        positives=10,
+        called=8,
+        hits=6,
+        precision_low=0.4,
+        recall_low=None,
+    )
+    training = manifest.training.model_copy(update={"thresholds": {"unsafe": choice}})
+    card = model_card(manifest.model_copy(update={"training": training}))
+    assert (
+        "| unsafe was chosen for | precision 0.9 (not reached): precision 0.750, at least 0.400; "
+        "recall 0.600; 40 rows |"
+    ) in card
+    assert "was chosen for" not in model_card(manifest)
 
 
 def test_hostile_names_stay_text(manifest: BundleManifest):

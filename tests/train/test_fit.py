@@ -120,6 +120,18 @@ def test_the_bundle_says_where_it_comes_from(trained, world):
     assert {"torch", "peft", "lightning"} <= facts.versions.keys()
 
 
+def test_the_bundle_says_what_its_thresholds_were_chosen_for(trained):
+    manifest, facts = trained.manifest, trained.manifest.training
+    for axis, choice in facts.thresholds.items():
+        assert choice.threshold == getattr(manifest.thresholds, axis)
+        assert choice.rows == facts.validation[f"{axis}_rows"]
+        assert choice.positives == facts.validation[f"{axis}_positives"]
+        assert choice.target == "f1"
+    assert set(facts.thresholds) == {"unsafe", "not_grounded"}
+    card = (trained.bundle / "README.md").read_text(encoding="utf-8")
+    assert "| unsafe was chosen for | f1: precision" in card
+
+
 def test_logs_can_be_read_by_tensorboard_and_as_csv(trained):
     runs = trained.bundle.with_name("bundle.run")
     for stage in ("frozen", "adapted"):

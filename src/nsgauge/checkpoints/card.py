@@ -1,6 +1,6 @@
 """The model card that a bundle carries as its README.md."""
 
-from nsgauge.checkpoints.manifest import BundleManifest
+from nsgauge.checkpoints.manifest import BundleManifest, ThresholdChoice
 
 _TEMPLATE = """\
 # {name}
@@ -16,7 +16,7 @@ folder with `nsgauge score`.
 | trained on | {rows} rows of {vllms} VLLMs, data {data} |
 | calibration | {calibration} |
 | thresholds | unsafe >= {unsafe:.3f}, not_grounded >= {not_grounded:.3f} |
-| training took | {seconds:.0f} s |
+{choices}| training took | {seconds:.0f} s |
 
 ## On validation rows
 
@@ -57,9 +57,33 @@ def model_card(manifest: BundleManifest) -> str:
         calibration=manifest.calibrator.method.replace("_", " "),
         unsafe=manifest.thresholds.unsafe,
         not_grounded=manifest.thresholds.not_grounded,
+        choices="".join(
+            f"| {_escaped(axis)} was chosen for | {_escaped(choice_words(choice))} |\n"
+            for axis, choice in training.thresholds.items()
+        ),
         seconds=training.seconds,
         validation="\n".join(measures),
     )
+
+
+def choice_words(choice: ThresholdChoice) -> str:
+    """What a threshold was chosen for, and what it gave on validation.
+
+    The bounds in it are one-sided, 95%.
+    """
+    wanted = "" if choice.wanted is None else f" {choice.wanted:g}"
+    missed = "" if choice.reached else " (not reached)"
+    shares = (
+        ("precision", choice.precision, choice.precision_low),
+        ("recall", choice.recall, choice.recall_low),
+    )
+    found = [
+        f"{name} {'undefined' if value is None else f'{value:.3f}'}"
+        + ("" if low is None else f", at least {low:.3f}")
+        for name, value, low in shares
+    ]
+    target = choice.target.replace("_", " ")
+    return f"{target}{wanted}{missed}: {'; '.join(found)}; {choice.rows} rows"
 
 
 def _escaped(text: str) -> str:

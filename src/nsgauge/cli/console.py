@@ -142,6 +142,8 @@ def show_table(table: Table) -> None:
 
 def show_training(result: "TrainingResult") -> None:
     """What a training gave, on validation."""
+    from nsgauge.checkpoints.card import choice_words
+
     facts = result.manifest.training
     table = Table("on validation", "rows", "positive", "AUROC", "AUPRC", "F1", box=None)
     for rate, quality in result.quality.items():
@@ -153,6 +155,8 @@ def show_training(result: "TrainingResult") -> None:
             *("-" if value is None else f"{value:.3f}" for value in measures),
         )
     _stdout().print(table)
+    for axis, choice in facts.thresholds.items():
+        say(f"threshold of {axis}: {choice.threshold:.3f}, for {choice_words(choice)}")
     left = ", ".join(f"{reason} {count:,}" for reason, count in facts.left_out.items())
     say(f"left out: {left or 'nothing'}")
     how = "resumed and trained" if result.resumed else "trained"

@@ -113,16 +113,6 @@ def threshold_choice(
     )
 
 
-def choose_threshold(
-    probability: Float[np.ndarray, " rows"],
-    *,
-    positive: Bool[np.ndarray, " rows"],
-    target: ThresholdTarget,
-) -> float:
-    """The threshold alone of `threshold_choice`, with the same arguments."""
-    return threshold_choice(probability, positive=positive, target=target).threshold
-
-
 def _best_cut(
     probability: Float[np.ndarray, " rows"],
     *,

@@ -11,9 +11,14 @@ import numpy as np
 import torch
 
 from nsgauge.checkpoints.bundle import BUNDLE_FOLDER, save_bundle
-from nsgauge.checkpoints.manifest import BundleManifest, Thresholds, TrainingFacts
+from nsgauge.checkpoints.manifest import (
+    BundleManifest,
+    ThresholdChoice,
+    Thresholds,
+    TrainingFacts,
+)
 from nsgauge.data.folders import check_free
-from nsgauge.data.split import Side
+from nsgauge.data.split import Side, item_key
 from nsgauge.data.tables import data_fingerprint, read_verdicts
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.network import Network, build_network
@@ -21,7 +26,7 @@ from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.protocol import Rate, rate_shares
 from nsgauge.train.axes import AxisQuality, axis_labels, axis_quality
-from nsgauge.train.calibrate import choose_threshold, fit_calibrator
+from nsgauge.train.calibrate import fit_calibrator, threshold_choice
 from nsgauge.train.corpus import Corpus, load_corpus
 from nsgauge.train.features import corpus_logits
 from nsgauge.train.recipe import Recipe
@@ -53,7 +58,7 @@ class _Finish:
     """What is decided once the weights stand."""
 
     calibrator: Calibrator
-    thresholds: Thresholds
+    thresholds: dict[Rate, ThresholdChoice]
     quality: dict[Rate, AxisQuality]
     calibration_losses: dict[str, float]
 
@@ -121,17 +126,25 @@ def _finish(network: Network, *, corpus: Corpus, recipe: Recipe) -> _Finish:
     cells = calibration.calibrator.probabilities(
         corpus_logits(network, corpus=corpus, rows=validation)
     )
-    chosen: dict[str, float] = {}
+    held_out = [corpus.triples[row] for row in validation]
+    items = np.array([item_key(triple.benchmark, triple.item_id) for triple in held_out])
+    chosen: dict[Rate, ThresholdChoice] = {}
     quality: dict[Rate, AxisQuality] = {}
     for axis in AXES:
         positive, known = axis_labels(corpus.masses[validation], rate=axis)
         probability = rate_shares(cells, rate=axis)[known]
-        target = getattr(recipe.thresholds, axis)
-        chosen[axis] = choose_threshold(probability, positive=positive[known], target=target)
-        quality[axis] = axis_quality(probability, positive=positive[known], threshold=chosen[axis])
+        labels = positive[known]
+        chosen[axis] = threshold_choice(
+            probability,
+            positive=labels,
+            target=getattr(recipe.thresholds, axis),
+            clusters=items[known],
+        )
+        threshold = chosen[axis].threshold
+        quality[axis] = axis_quality(probability, positive=labels, threshold=threshold)
     return _Finish(
         calibrator=calibration.calibrator,
-        thresholds=Thresholds.model_validate(chosen),
+        thresholds=chosen,
         quality=quality,
         calibration_losses=calibration.losses,
     )
@@ -158,6 +171,7 @@ def _facts(
         left_out=corpus.left_out,
         recipe=recipe.model_dump(mode="json"),
         validation=validation,
+        thresholds={str(axis): choice for axis, choice in finish.thresholds.items()},
         seconds=round(time.monotonic() - started, 1),
         versions={name: version(name) for name in LIBRARIES},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -185,7 +199,9 @@ def _manifest(
         lora=recipe.lora,
         fusion=recipe.fusion,
         calibrator=finish.calibrator,
-        thresholds=finish.thresholds,
+        thresholds=Thresholds.model_validate(
+            {axis: choice.threshold for axis, choice in finish.thresholds.items()}
+        ),
         training=facts,
         files={},
     )

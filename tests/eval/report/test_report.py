@@ -57,6 +57,9 @@ class Tags(HTMLParser):
         self.text.append(data)
 
 
+AXES = ("unsafe", "not_grounded")
+
+
 def parsed(page) -> Tags:
     tags = Tags()
     tags.feed(page)
@@ -149,10 +152,10 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     tables = ("headline", "nsg_audit", "judges", "agreement", "outcomes", "calibration")
     more = ("reliability_curves", "picture_controls", "coverage")
-    more += ("risk_coverage", "escalation", "threshold_checks")
-    figures = ("rates", "audit", "reliability_unsafe", "reliability_not_grounded")
-    figures += ("risk_unsafe", "risk_not_grounded")
-    expected = {f"tables/{name}.csv" for name in (*tables, *more)}
+    decisions = ("risk_coverage", "escalation", "threshold_checks")
+    figures = [f"{kind}_{axis}" for kind in ("reliability", "risk") for axis in AXES]
+    figures += ["rates", "audit"]
+    expected = {f"tables/{name}.csv" for name in (*tables, *more, *decisions)}
     expected |= {f"figures/{name}.svg" for name in figures}
     assert names == expected | {"report.html", "report.json"}
     ids = {attrs.get("id") for _, attrs in parsed((tmp_path / "report.html").read_text()).seen}
