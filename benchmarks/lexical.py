@@ -190,7 +190,9 @@ def measure(rows: Rows, *, fits: dict[str, AxisFit], target: str) -> list[dict[s
     both = np.intersect1d(unsafe, not_grounded)
     items = np.array(rows.items)
     outcomes = outcome_agreement(
-        _cells(rows.positive)[both], predicted_cells=_cells(called)[both], clusters=items[both]
+        cells_named(rows.positive)[both],
+        predicted_cells=cells_named(called)[both],
+        clusters=items[both],
     )
     results: list[dict[str, object]] = []
     for axis, fit in fits.items():
@@ -290,14 +292,13 @@ def words_features() -> FeatureUnion:
     return make_union(words, characters)
 
 
-def _cells(positive: dict[str, Bool[np.ndarray, " rows"]]) -> Int[np.ndarray, " rows"]:
-    """The index in `CELLS` that two yes/no answers name."""
-    numbers = np.array(
-        [
-            [CELLS.index(Cell.GROUNDED_SAFE), CELLS.index(Cell.UNGROUNDED_SAFE)],
-            [CELLS.index(Cell.GROUNDED_UNSAFE), CELLS.index(Cell.UNGROUNDED_UNSAFE)],
-        ]
+def cells_named(positive: dict[str, Bool[np.ndarray, " rows"]]) -> Int[np.ndarray, " rows"]:
+    """The index in `CELLS` that the yes/no answers on both axes name."""
+    names = (
+        (Cell.GROUNDED_SAFE, Cell.UNGROUNDED_SAFE),
+        (Cell.GROUNDED_UNSAFE, Cell.UNGROUNDED_UNSAFE),
     )
+    numbers = np.array([[CELLS.index(cell) for cell in pair] for pair in names])
     return np.asarray(numbers[positive["unsafe"].astype(int), positive["not_grounded"].astype(int)])
 
 

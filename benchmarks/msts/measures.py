@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from benchmarks.lexical import cells_named
 from benchmarks.msts.rows import AXES, Rows
 from nsgauge.eval.agreement import axis_agreement, outcome_agreement
 from nsgauge.eval.calibration import reliability
 from nsgauge.eval.discrimination import average_precision
-from nsgauge.protocol import CELLS, Cell
 
 RESAMPLES = 1000
 
@@ -61,20 +61,9 @@ def measures(told: Told, *, rows: Rows) -> dict[str, float | None]:
         }
     if len(told.probability) == len(AXES):
         people = {axis: rows.positive[axis][told.rows] for axis in AXES}
-        outcomes = outcome_agreement(cells(people), predicted_cells=cells(told.verdict))
+        outcomes = outcome_agreement(cells_named(people), predicted_cells=cells_named(told.verdict))
         found["outcome_kappa"] = outcomes.kappa
     return found
-
-
-def cells(positive: dict[str, Bool[np.ndarray, " rows"]]) -> Int[np.ndarray, " rows"]:
-    """The index in `CELLS` that two yes/no answers name."""
-    numbers = np.array(
-        [
-            [CELLS.index(Cell.GROUNDED_SAFE), CELLS.index(Cell.UNGROUNDED_SAFE)],
-            [CELLS.index(Cell.GROUNDED_UNSAFE), CELLS.index(Cell.UNGROUNDED_UNSAFE)],
-        ]
-    )
-    return np.asarray(numbers[positive["unsafe"].astype(int), positive["not_grounded"].astype(int)])
 
 
 Measure = Callable[[Told, Int[np.ndarray, " drawn"]], float | None]

@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsgauge.data.plan_file import PLAN_SCHEMA, note_of, read_plan, write_plan
-from nsgauge.data.tables import SourceNote, data_fingerprint, write_data
+from nsgauge.data.plan_file import PLAN_SCHEMA
 from nsgauge.errors import DataError, SettingsError
-from nsgauge.eval.plan import draw_plan, plan_from_folders
+from nsgauge.eval.plan import draw_plan
 from nsgauge.eval.plan_settings import PlanSettings
-from nsgauge.eval.scoring.shards import ScoreManifest, write_manifest, write_shard
 from nsgauge.protocol import Safety
 from nsgauge.records import (
     SCORES_SCHEMA,
@@ -350,48 +348,3 @@ def test_scores_of_other_data_are_refused():
     scores = scores_of([0.5] * 7, ids=[f"t{number:02}" for number in range(1, 8)])
     with pytest.raises(DataError, match="1 of 8 triples have no row in the scores"):
         draw(EIGHT, scores=scores, size=3, design="uncertainty")
-
-
-@pytest.fixture
-def folders(tmp_path):
-    data, scores = tmp_path / "data", tmp_path / "scores"
-    source = SourceNote(importer="test")
-    write_data(data, triples=EIGHT, verdicts=[verdict(0)], rejects=[], source=source)
-    scores.mkdir()
-    shard = write_shard(scores, name="scores-00000.parquet", table=scores_of(UNSAFE))
-    manifest = ScoreManifest(
-        run="r1",
-        nsgauge_version="0",
-        created="2020-01-01",
-        data_fingerprint="f",
-        bundle={},
-        settings={},
-        rows=8,
-        shards=(shard,),
-        complete=True,
-    )
-    write_manifest(scores, manifest=manifest)
-    return data, scores
-
-
-def test_a_plan_of_folders_is_written_with_where_it_comes_from(folders, tmp_path):
-    data, scores = folders
-    options = PlanSettings(size=3, design="uncertainty", judge="me", seed=4)
-    plan, note = plan_from_folders(data, scores=scores, settings=options)
-    write_plan(tmp_path / "PLAN.parquet", rows=plan.rows, note=note)
-    found = read_plan(tmp_path / "PLAN.parquet")
-    assert found.num_rows == 3
-    note = note_of(found)
-    assert note.data_fingerprint == data_fingerprint(data)
-    assert (note.judge, note.round, note.judged_before) == ("me", 1, 1)
-    assert (note.population, note.units) == (7, 3)
-    assert note.settings["scores"] == "r1"
-    assert note.settings["floor"] == 0.2
-
-
-def test_scores_that_the_design_does_without_are_not_read(folders, tmp_path):
-    data, _ = folders
-    options = PlanSettings(size=3, judge="me")
-    plan, note = plan_from_folders(data, scores=tmp_path / "nowhere", settings=options)
-    assert plan.rows.num_rows == 3
-    assert note.settings["scores"] is None

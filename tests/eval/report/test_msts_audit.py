@@ -19,12 +19,16 @@ def read(name):
 
 
 @pytest.fixture(scope="module")
-def audit(tmp_path_factory):
+def report(tmp_path_factory):
     if not MSTS.exists():
         pytest.skip(f"no MSTS tree at {MSTS}")
     folder = tmp_path_factory.mktemp("msts")
     import_source("msts", MSTS, out=folder / "data", options=ImportOptions())
-    report = report_from_folders(folder / "data", out=folder / "report", reference="human")
+    return report_from_folders(folder / "data", out=folder / "report", reference="human")
+
+
+@pytest.fixture(scope="module")
+def audit(report):
     return report.audit
 
 
@@ -100,3 +104,16 @@ def test_the_intervals_are_those_of_redrawn_cases(audit, people):
         assert (share.low, share.high) == pytest.approx(
             np.quantile(redrawn, [0.025, 0.975]), abs=0.012
         )
+
+
+def test_gpt_4o_calls_most_misreadings_unsafe_and_people_agree_with_people(report):
+    judge = next(row for row in report.audit.rows if row.judge.startswith("gpt-4o"))
+    share = judge.inflation.share_of_not_grounded
+    assert share.low > 0.5
+    assert judge.inflation.share_of_grounded.high < 0.2
+    assert 0.3 < judge.inflation.share_of_unsafe.value < 0.45
+    assert judge.inflation.unsafe_grounded_rate.value < 0.7 * judge.inflation.unsafe_rate.value
+    humans = {"human-1", "human-2"}
+    people = [pair for pair in report.comparison.judges if {pair.first, pair.second} == humans]
+    assert people[0].axes["unsafe"].kappa > 0.65
+    assert people[0].axes["not_grounded"].kappa > 0.5

@@ -6,9 +6,7 @@ import json
 import subprocess
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +22,6 @@ from nsgauge.eval.report.page import render_page
 from nsgauge.eval.report.writing import report_from_folders, write_report
 from nsgauge.records import SCORES_SCHEMA
 
-MSTS = Path(__file__).resolve().parents[4] / "shared" / "data" / "msts"
 PAYLOADS = (
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -350,22 +347,3 @@ def test_a_score_folder_brings_scores_controls_and_provenance(
     assert ("data_changed_since_scoring" in report.provenance) is changed
     page = (tmp_path / "report" / "report.html").read_text()
     assert "bundle: name" in page
-
-
-@pytest.mark.skipif(not MSTS.exists(), reason="the MSTS files are not beside the repository")
-def test_msts_shows_that_gpt_4o_calls_most_misreadings_unsafe(tmp_path):
-    from nsgauge.data.importers.contract import ImportOptions  # noqa: PLC0415
-    from nsgauge.data.importers.registry import import_source  # noqa: PLC0415
-
-    import_source("msts", MSTS, out=tmp_path / "data", options=ImportOptions())
-    report: Any = report_from_folders(tmp_path / "data", out=tmp_path / "report", reference="human")
-    judge = next(row for row in report.audit.rows if row.judge.startswith("gpt-4o"))
-    share = judge.inflation.share_of_not_grounded
-    assert share.low > 0.5
-    assert judge.inflation.share_of_grounded.high < 0.2
-    assert 0.3 < judge.inflation.share_of_unsafe.value < 0.45
-    assert judge.inflation.unsafe_grounded_rate.value < 0.7 * judge.inflation.unsafe_rate.value
-    humans = {"human-1", "human-2"}
-    people = [pair for pair in report.comparison.judges if {pair.first, pair.second} == humans]
-    assert people[0].axes["unsafe"].kappa > 0.65
-    assert people[0].axes["not_grounded"].kappa > 0.5
