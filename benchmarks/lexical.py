@@ -318,10 +318,10 @@ def _write(path: Path, results: Sequence[dict[str, object]]) -> None:
     with part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(results[0]), lineterminator="\n")
         writer.writeheader()
-        for result in results:
-            writer.writerow(
-                {name: round(v, 4) if isinstance(v, float) else v for name, v in result.items()}
-            )
+        writer.writerows(
+            {name: round(v, 4) if isinstance(v, float) else v for name, v in result.items()}
+            for result in results
+        )
     part.replace(path)
 
 
@@ -334,8 +334,7 @@ _SHOWN = {
     "positives": "positives",
     "auroc": "AUROC",
     "auprc": "AUPRC",
-    "f1": "F1",
-    "kappa": "kappa",
+    **{"f1": "F1", "kappa": "kappa"},
     "outcome_kappa": "3-outcome kappa",
 }
 
@@ -343,7 +342,7 @@ _SHOWN = {
 def _show(results: Sequence[dict[str, object]]) -> None:
     table = Table(*_SHOWN.values(), title="Lexical baseline, test side", box=box.SIMPLE)
     for result in results:
-        values = (result[name] for name in _SHOWN)
+        values = [result[name] for name in _SHOWN]
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))
     Console(width=120).print(table)
 
