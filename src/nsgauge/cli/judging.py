@@ -97,7 +97,7 @@ def _show_estimate(estimate: "Estimate", *, recipe: "JudgeRecipe") -> None:
     if estimate.left_out:
         console.say(f"not asked about: {_listed(estimate.left_out)}")
     cost = "no price given" if estimate.cost is None else _money(estimate.cost, estimate.currency)
-    console.say(f"at most {_tokens(estimate.tokens)}: {cost}")
+    console.say(f"at most, as estimated, {_tokens(estimate.tokens)}: {cost}")
 
 
 def _show_run(run: "JudgeRun", *, answers: Path) -> None:
