@@ -57,7 +57,7 @@ def _on_triples(found: Diagnosis) -> Iterator[Finding]:
         yield Finding(Severity.ERROR, f"{text}: import again, with the pictures beside the source")
     if not found.images["present"]:
         text = "no triple has a picture: what is learnt or scored is the text alone"
-        yield Finding(Severity.WARNING, f"{text}; give image_root on import")
+        yield Finding(Severity.WARNING, f"{text}; give --image-root on import")
     elif found.images["absent"]:
         text = f"{found.images['absent']} triples have no picture: they are scored by text alone"
         yield Finding(Severity.NOTE, f"{text}; report them apart")

@@ -127,7 +127,7 @@ class _RowReader:
             self._source.notes.append(text)
         if self._missing_pictures:
             text = f"{self._missing_pictures} rows name a picture that isn't here"
-            self._source.notes.append(f"{text}; give image_root, the folder that holds them")
+            self._source.notes.append(f"{text}; give --image-root, the folder that holds them")
 
     def _triple(self, fields: Fields) -> Triple:
         prompt, response = fields.required("prompt"), fields.required("response")

@@ -124,7 +124,7 @@ def test_pictures_come_from_paths_uris_and_never_from_the_net(run_import, run_fi
     assert outcome.summary.notes == [
         "1 rows name their picture by URL, which is never fetched",
         "1 rows have several pictures; the first counts, see further_pictures",
-        "1 rows name a picture that isn't here; give image_root, the folder that holds them",
+        "1 rows name a picture that isn't here; give --image-root, the folder that holds them",
     ]
 
 

@@ -250,7 +250,7 @@ def test_pictures_may_be_removed_elsewhere_or_several(run_import, tmp_path):
         "1 rows have a picture that wasn't logged",
         "1 rows have several pictures; the first counts, see further_pictures",
         "1 rows name their picture by URL, which is never fetched",
-        "2 rows name a picture that isn't here; give image_root, the folder that holds them",
+        "2 rows name a picture that isn't here; give --image-root, the folder that holds them",
     ]
 
 

@@ -167,7 +167,7 @@ def test_photos_are_found_by_the_end_of_their_url(run_import, tree):
     assert (outcome.out / images[0]).is_file()
     assert outcome.summary.notes == [
         "4 triples of 1 cases have no picture here; "
-        "give image_root, a folder with pictures named by unsafe_image_id"
+        "give --image-root, a folder with pictures named by unsafe_image_id"
     ]
 
 

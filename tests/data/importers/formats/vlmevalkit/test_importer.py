@@ -79,7 +79,7 @@ def test_predictions_read_alike_from_every_kind_of_file(
     assert outcome.triples[0].item_id == "SIUO_GEN/007"
     assert outcome.verdicts == []
     assert outcome.summary.notes == [
-        "4 rows name a picture that isn't here; give image_root, the folder that holds them"
+        "4 rows name a picture that isn't here; give --image-root, the folder that holds them"
     ]
     round_trips(outcome)
 

@@ -99,7 +99,7 @@ def test_a_judged_run_is_joined_with_its_data_set(run_import, round_trips, write
     # The pictures lie beside the data set; one of them is there.
     assert [t.image is None for t in outcome.triples] == [True, True, False]
     assert outcome.summary.notes == [
-        "2 rows name a picture that isn't here; give image_root, the folder that holds them"
+        "2 rows name a picture that isn't here; give --image-root, the folder that holds them"
     ]
     assert set(json.loads((outcome.out / "source.json").read_text())["files"]) == {
         "llava_outputs.json",

@@ -164,7 +164,7 @@ class _TreeReader:
                 yield triple
         if without_photo:
             found = f"{len(without_photo)} triples of {len(set(without_photo))} cases"
-            wanted = "give image_root, a folder with pictures named by unsafe_image_id"
+            wanted = "give --image-root, a folder with pictures named by unsafe_image_id"
             self.notes.append(f"{found} have no picture here; {wanted}")
 
     def _joined(self, source: str, *, rows: list[Values]) -> Iterator[tuple[Values, Values]]:
