@@ -30,7 +30,7 @@ COMPLAINTS = {
     "429 with a date gone by": lambda b, _: b.Told(429, {"error": {}}, {"Retry-After": late(-9)}),
     "500": lambda b, _: b.Told(500, {"error": {"message": "oh"}}),
     "503 in HTML": lambda b, _: b.Told(503, b"<html>no</html>", {"Content-Type": "text/html"}),
-    "hangs": lambda b, a: b.Told(body=b.obedient(a).body, wait=1.2),
+    "hangs": lambda b, a: b.Told(body=b.obedient(a).body, wait=2.6),
     "drips": lambda b, a: b.Told(body=b.obedient(a).body, drip=0.02),
     "is cut off": lambda b, a: b.Told(body=b.obedient(a).body, cut_at=40),
     "half a body": lambda b, a: b.Told(body=json.dumps(b.obedient(a).body).encode()[:60]),
@@ -45,7 +45,7 @@ COMPLAINTS = {
 def test_after_a_complaint_the_question_is_asked_again(name, bench, monkeypatch):
     monkeypatch.setattr("nsgauge.data.judge.asking._FIRST_WAIT", 0.001)
     server = bench.serve(first_then_well(bench, lambda asked: COMPLAINTS[name](bench, asked)))
-    recipe = bench.recipe(server, **{"endpoint.timeout_seconds": 0.8, "limits.concurrency": 2})
+    recipe = bench.recipe(server, **{"endpoint.timeout_seconds": 2.0, "limits.concurrency": 2})
     run = bench.judge(bench.data(2), recipe)
     assert run.states == {"answered": 2}
     assert run.calls == 4
@@ -179,7 +179,7 @@ def test_a_call_that_timed_out_counts_as_its_estimate(bench, monkeypatch):
     monkeypatch.setattr("nsgauge.data.judge.asking._FIRST_WAIT", 0.001)
     price = {"input_per_million": 0.0, "output_per_million": 1e6}
     server = bench.serve(first_then_well(bench, lambda a: COMPLAINTS["hangs"](bench, a)))
-    recipe = bench.recipe(server, price=price, **{"endpoint.timeout_seconds": 0.4})
+    recipe = bench.recipe(server, price=price, **{"endpoint.timeout_seconds": 1.5})
     run = bench.judge(bench.data(1), recipe)
     assert (run.answers, run.cost) == (1, 400.0 + 20.0)
 

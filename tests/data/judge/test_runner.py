@@ -192,7 +192,7 @@ def test_a_second_run_of_the_same_judge_is_refused(bench):
 
 def test_an_endpoint_gets_as_many_questions_at_a_time_as_it_may_and_no_more(bench):
     def script(asked):
-        return dataclasses.replace(bench.obedient(asked), wait=0.02)
+        return dataclasses.replace(bench.obedient(asked), wait=0.1)
 
     server = bench.serve(script)
     bench.judge(bench.data(60), bench.recipe(server, **{"limits.concurrency": 6}))
@@ -207,7 +207,7 @@ def test_a_pause_that_the_server_asks_for_is_kept_by_every_question(bench):
         if not paused.is_set() and len(server.log) > 10:
             paused.set()
             paused_at.append(time.monotonic())
-            return bench.Told(status=429, body={"error": {}}, headers={"Retry-After": "0.6"})
+            return bench.Told(status=429, body={"error": {}}, headers={"Retry-After": "1.5"})
         return bench.obedient(asked)
 
     server = bench.serve(script)
@@ -215,7 +215,7 @@ def test_a_pause_that_the_server_asks_for_is_kept_by_every_question(bench):
     assert run.states == {"answered": 40}
     waits = [at - paused_at[0] for at, _ in server.log]
     # What was on its way when the server complained had been sent before.
-    assert not [wait for wait in waits if 0.15 < wait < 0.55]
+    assert not [wait for wait in waits if 0.6 < wait < 1.4]
 
 
 def test_pictures_that_cannot_be_read_fail_without_a_call(bench):
