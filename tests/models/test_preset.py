@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import Preset, load_preset, preset_names
+from nsgauge.models.preset import PRESETS, Preset, load_preset
 
 HUB = {"name": "mine", "hub": {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}}
 LOCAL = {"name": "mine", "local": {"text_context": 248}}
@@ -18,8 +18,9 @@ def own() -> dict[str, Any]:
 
 
 def test_the_shipped_presets_are_named_and_load_under_their_names():
-    assert preset_names() == ["clip-vit-b32", "clip-vit-l14", "longclip", "pocket", "siglip2-b16"]
-    assert [load_preset(name).name for name in preset_names()] == preset_names()
+    names = PRESETS.names()
+    assert names == ["clip-vit-b32", "clip-vit-l14", "longclip", "pocket", "siglip2-b16"]
+    assert [load_preset(name).name for name in names] == names
 
 
 def test_a_preset_can_be_a_file(tmp_path: Path, own):

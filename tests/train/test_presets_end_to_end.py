@@ -19,7 +19,7 @@ from nsgauge.checkpoints.bundle import load_bundle
 from nsgauge.data.tables import read_triples, triples_of
 from nsgauge.errors import BundleError
 from nsgauge.eval.scoring.classifier import Classifier
-from nsgauge.models.preset import load_preset, preset_names
+from nsgauge.models.preset import PRESETS, load_preset
 from nsgauge.records import ScoreStatus
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits
@@ -30,7 +30,7 @@ from nsgauge.train.recipe import Recipe, load_recipe
 SIDE = 32
 TEXT = {"width": 32, "heads": 2, "layers": 1}
 TRANSFORM = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
-PRESETS = {"clip-vit-b32": "fp32", "siglip2-b16": "bf16"}
+PRECISIONS = {"clip-vit-b32": "fp32", "siglip2-b16": "bf16"}
 
 
 class Case(NamedTuple):
@@ -92,13 +92,13 @@ def small_recipe(preset: str, *, directory: Path) -> Recipe:
             "windows": {"layout": "apart"},
             "fusion": {"width": 32, "layers": 1},
             "lora": {"rank": 2, "alpha": 4},
-            "optimisation": {"precision": PRESETS[preset], "frozen": stage, "adapted": stage},
+            "optimisation": {"precision": PRECISIONS[preset], "frozen": stage, "adapted": stage},
         },
         source="test",
     )
 
 
-@pytest.fixture(scope="module", params=PRESETS)
+@pytest.fixture(scope="module", params=PRECISIONS)
 def case(
     request: pytest.FixtureRequest, world: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Case]:
@@ -165,7 +165,7 @@ def test_without_its_towers_a_bundle_says_where_they_were(case: Case):
         load_bundle(case.bundle)
 
 
-@pytest.mark.parametrize("preset", [name for name in preset_names() if name != "pocket"])
+@pytest.mark.parametrize("preset", [name for name in PRESETS.names() if name != "pocket"])
 def test_every_hub_or_local_preset_has_a_recipe_that_adapts_both_towers(preset):
     recipe = load_recipe(f"msts-{preset}")
     assert recipe.preset == preset

@@ -79,11 +79,6 @@ class Preset(Settings):
         return self
 
 
-def preset_names() -> list[str]:
-    """Names of the presets that the package carries, sorted."""
-    return PRESETS.names()
-
-
 def load_preset(name: str) -> Preset:
     """A preset by the name it ships under, or by the path of a YAML file.
 

@@ -36,12 +36,6 @@ def report_groups(rows: Rows) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def pooled_groups(rows: Rows) -> tuple[Group, ...]:
-    """Each VLLM over all benchmarks, then everything."""
-    single = rows.benchmarks[0] if len(rows.benchmarks) == 1 else None
-    return tuple(_by_vllm(rows, at=np.arange(rows.item.size), benchmark=single))
-
-
 def everything(rows: Rows) -> Group:
     """All rows as one group."""
     return Group(benchmark=None, vllm=None, at=np.arange(rows.item.size))
