@@ -64,11 +64,25 @@ class TextTower(nn.Module):
         """Width of an encoded window."""
         return self.shape.projection or self.shape.transformer.width
 
+    @property
+    def token_width(self) -> int:
+        """Width of an encoded token."""
+        return self.shape.transformer.width
+
     def forward(self, packed: Packed) -> Float[Tensor, "sequences width"]:
         """Encode packed windows.
 
         Returns:
             One row per window, in the order in which the windows were given to `Packed.of`.
+
+        Raises:
+            ValueError: as `tokens`.
+        """
+        pooled: Tensor = self.projection(self._pool(self.tokens(packed), packed=packed))
+        return pooled[packed.restore]
+
+    def tokens(self, packed: Packed) -> Float[Tensor, "tokens width"]:
+        """What the stack makes of each token, before pooling and projection, in packed order.
 
         Raises:
             ValueError: the tower sees its padding, and a window isn't padded to its context.
@@ -84,8 +98,7 @@ class TextTower(nn.Module):
         tokens = self.stack(tokens, runs=tuple(packed.runs))
         if self.segment_embedding is None:
             tokens = self.norm(tokens)
-        pooled: Tensor = self.projection(self._pool(tokens, packed=packed))
-        return pooled[packed.restore]
+        return tokens
 
     def _pool(
         self, tokens: Float[Tensor, "tokens width"], *, packed: Packed
