@@ -19,7 +19,14 @@ def own() -> dict[str, Any]:
 
 def test_the_shipped_presets_are_named_and_load_under_their_names():
     names = PRESETS.names()
-    assert names == ["clip-vit-b32", "clip-vit-l14", "longclip", "pocket", "siglip2-b16"]
+    assert names == [
+        "clip-vit-b32",
+        "clip-vit-l14",
+        "longclip",
+        "pocket",
+        "pocket-mpnet",
+        "siglip2-b16",
+    ]
     assert [load_preset(name).name for name in names] == names
 
 
@@ -32,7 +39,7 @@ def test_a_preset_can_be_a_file(tmp_path: Path, own):
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("pockets", "known: clip-vit-b32, clip-vit-l14, longclip, pocket, siglip2-b16"),
+        ("pockets", "known: clip-vit-b32, clip-vit-l14, longclip, pocket, pocket-mpnet"),
         ("none.yaml", "no such file"),
     ],
 )
@@ -67,6 +74,7 @@ def test_a_preset_without_a_hub_needs_every_part(own, key):
         ({"hub": {**HUB["hub"], "token": "x"}}, "unknown key 'hub.token'"),  # type: ignore[dict-item]
         ({"name": "../mine"}, "name"),
         ({"patch_grid": 8}, "patch_grid"),
+        ({"text_layers": 0}, "text_layers"),
     ],
 )
 def test_faulty_keys_are_refused_by_name(change, wanted):
@@ -87,3 +95,20 @@ def test_faulty_weights_are_refused_by_name(own, change, wanted):
     own["weights"]["image"] |= change
     with pytest.raises(SettingsError, match=wanted):
         Preset.from_mapping(own, source="mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"parts": []}, "weights.text.archive.parts: "),
+        ({"version": "1 || 2"}, "weights.text.archive.version"),
+        ({"sha256": "57"}, "unknown key 'weights.text.archive.sha256'"),
+    ],
+)
+def test_a_faulty_archive_is_refused_by_name(change, wanted):
+    content = load_preset("pocket-mpnet").model_dump(mode="json", exclude_none=True)
+    content["weights"]["text"] |= change
+    with pytest.raises(SettingsError, match=wanted) as caught:
+        Preset.from_mapping(content, source="mine")
+    # An error about one kind of weights doesn't list the other's fields.
+    assert "text.file" not in str(caught.value)

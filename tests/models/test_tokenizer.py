@@ -7,16 +7,20 @@ import open_clip
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
+from nsgauge.errors import SettingsError
+from nsgauge.models.preset import load_preset
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
 from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary
+from nsgauge.models.towers.packaged import text_files
 
 # Strings that spell a control token of some tokenizer, or that tokenizers are known to differ on.
 PIECES = (
     "[SEP]",
     "[CLS] [PAD] [MASK] [UNK]",
+    "<s></s> <pad><mask> <unk>",
     "<|endoftext|>",
     "<|startoftext|>",
     "</w>",
@@ -59,6 +63,27 @@ def wordpiece(pocket_directory: Path) -> TextTokenizer:
 @pytest.fixture(scope="session")
 def berts(pocket_directory: Path) -> Any:
     return AutoTokenizer.from_pretrained(str(pocket_directory))
+
+
+@pytest.fixture(scope="session")
+def mpnet_directory() -> Path:
+    """Where the packages of pocket-mpnet's text tower are unpacked."""
+    weights = load_preset("pocket-mpnet").weights
+    assert weights is not None
+    try:
+        return text_files(weights.text).tokenizer.parent
+    except SettingsError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mpnet(mpnet_directory: Path) -> TextTokenizer:
+    return TextTokenizer.wordpiece(mpnet_directory / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def mpnets(mpnet_directory: Path) -> Any:
+    return AutoTokenizer.from_pretrained(str(mpnet_directory))
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +130,67 @@ def test_a_berts_control_token_inside_a_text_is_text(wordpiece, berts, token):
     ids = wordpiece.ids([f"stop {token} go"])[0]
     assert not set(ids) & set(berts.all_special_ids)
     assert berts.convert_ids_to_tokens(ids)[1] == "["
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXT)
+@example(" ".join(PIECES))
+def test_mpnets_ids_are_transformers(mpnet, mpnets, text):
+    wanted = mpnets(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    assert list(mpnet.ids([text])[0]) == wanted
+
+
+@pytest.mark.parametrize("token", ["<s>", "</s>", "<pad>", "<mask>", "<unk>", "[UNK]", "[SEP]"])
+def test_mpnets_control_token_inside_a_text_is_text(mpnet, mpnets, token):
+    ids = mpnet.ids([f"stop {token} go"])[0]
+    assert not set(ids) & {*mpnets.all_special_ids, mpnet.start, mpnet.end, 1, 3}
+    assert mpnets.convert_ids_to_tokens(ids)[1] == token[0]
+
+
+def test_mpnets_pair_has_an_end_more_between_its_texts(mpnet, mpnets):
+    first, second = mpnet.ids(["a red door", "it is closed"])
+    pair = [mpnet.start, *first, mpnet.end, *mpnet.between, *second, mpnet.end]
+    assert mpnets("a red door", "it is closed").input_ids == pair
+    assert mpnets("a red door").input_ids == [mpnet.start, *first, mpnet.end]
+
+
+@pytest.mark.parametrize(
+    ("processor", "wanted"),
+    [
+        (processors.BertProcessing(("z", 2), ("y", 3)), (3, 2, ())),
+        (processors.RobertaProcessing(("z", 2), ("y", 3)), (3, 2, (2,))),
+    ],
+)
+def test_start_end_and_what_is_between_are_what_the_file_puts_there(processor, wanted, tmp_path):
+    path = saved_tokenizer(tmp_path, processor=processor)
+    tokenizer = TextTokenizer.wordpiece(path)
+    assert (tokenizer.start, tokenizer.end, tokenizer.between) == wanted
+    assert tokenizer.ids(["a b"]) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        None,
+        processors.TemplateProcessing(single="$A z", pair="$A z $B z", special_tokens=[("z", 2)]),
+        processors.TemplateProcessing(
+            single="y $A z", pair="y $A $B z", special_tokens=[("y", 3), ("z", 2)]
+        ),
+    ],
+)
+def test_a_file_that_puts_other_tokens_around_texts_is_refused(processor, tmp_path):
+    path = saved_tokenizer(tmp_path, processor=processor)
+    with pytest.raises(SettingsError, match="expected a start and an end around a text"):
+        TextTokenizer.wordpiece(path)
+
+
+def saved_tokenizer(folder: Path, *, processor: Any) -> Path:
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1, "z": 2, "y": 3}, unk_token="y"))  # noqa: S106 (no password)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if processor is not None:
+        tokenizer.post_processor = processor
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
 
 
 @pytest.mark.parametrize("token", ["<start_of_text>", "<end_of_text>", "<|endoftext|>"])

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from nsgauge.settings import Settings, Shelf
 
@@ -21,11 +21,56 @@ class PackagedFile(Settings):
     sha256: Sha256
 
 
+class PackagedPart(Settings):
+    """One part of a split zip: a package by its name on PyPI, and a path beside its folders."""
+
+    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    file: str
+
+
+class ArchiveMember(Settings):
+    """A file in a zip; `size_bytes` is the most that is read of it."""
+
+    file: str
+    size_bytes: int = Field(ge=1)
+    sha256: Sha256
+
+
+class PackagedArchive(Settings):
+    """A text tower's files in a zip that several installed packages carry a part of each.
+
+    Attributes:
+        version: Of all these packages.
+        parts: In the order in which they make up the zip.
+        weights: A safetensors file, in a Hugging Face model's own names.
+        configuration: The model's `config.json`.
+        tokenizer: Its `tokenizer.json`.
+    """
+
+    version: str = Field(pattern=r"^[A-Za-z0-9.+!-]+$")
+    parts: tuple[PackagedPart, ...] = Field(min_length=1)
+    weights: ArchiveMember
+    configuration: ArchiveMember
+    tokenizer: ArchiveMember
+
+
+def _kind_of_weights(given: object) -> str:
+    """By what is given, so that an error is about that kind alone."""
+    archive = isinstance(given, PackagedArchive) or (isinstance(given, dict) and "parts" in given)
+    return "archive" if archive else "file"
+
+
+PackagedText = Annotated[
+    Annotated[PackagedFile, Tag("file")] | Annotated[PackagedArchive, Tag("archive")],
+    Discriminator(_kind_of_weights),
+]
+
+
 class PackagedWeights(Settings):
     """Where the two towers' weights come from when packages carry them."""
 
     image: PackagedFile
-    text: PackagedFile
+    text: PackagedText
 
 
 class HubModel(Settings):
@@ -51,6 +96,7 @@ class Preset(Settings):
     `mean`, `std` and `resize` are read from open_clip's own files for a hub or local model and must
     be absent there.
     `patch_grid` g > 0 hands the g x g averaged patches to the fusion beside the pooled image.
+    `text_layers` builds the first so many layers of a BERT-like text tower; None builds all.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -62,6 +108,7 @@ class Preset(Settings):
     std: Channels | None = None
     resize: Resize | None = None
     patch_grid: int = Field(0, ge=0, le=7)
+    text_layers: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _one_source(self) -> "Preset":

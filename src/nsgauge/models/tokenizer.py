@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
+from nsgauge.errors import SettingsError
+
 # Past this a text is cut before it is tokenized; the caller marks the row as truncated.
 CHARACTERS_READ = 200_000
 
@@ -23,6 +25,7 @@ class TextTokenizer:
         start: Id that opens every window; None where windows open with the text.
         end: Id that closes every window.
         pad: Id that fills every window up to the context; None where windows end with `end`.
+        between: Ids between the first text's `end` and the second text of a pair.
     """
 
     def __init__(
@@ -33,19 +36,35 @@ class TextTokenizer:
         start: int | None,
         end: int,
         pad: int | None = None,
+        between: tuple[int, ...] = (),
     ) -> None:
         self._tokenizer = tokenizer
         self._clean = clean
         self.start = start
         self.end = end
         self.pad = pad
+        self.between = between
 
     @classmethod
     def wordpiece(cls, path: Path) -> "TextTokenizer":
-        """A BERT-like tokenizer from its `tokenizer.json`."""
+        """A BERT-like tokenizer (BERT's or MPNet's) from its `tokenizer.json`.
+
+        Raises:
+            SettingsError: it puts other tokens around texts than a start, ends and what is between.
+        """
         tokenizer = _whole(Tokenizer.from_file(str(path)))
-        vocabulary = tokenizer.get_vocab()
-        return cls(tokenizer, clean=str, start=vocabulary["[CLS]"], end=vocabulary["[SEP]"])
+        # Not by name: MPNet's vocabulary still lists BERT's [CLS] and [SEP], which it never uses.
+        alone, pair = tokenizer.encode("a").ids, tokenizer.encode("a", "b").ids
+        first, second = (
+            tokenizer.encode(text, add_special_tokens=False).ids for text in ("a", "b")
+        )
+        opened, between = alone[:-1], tuple(pair[len(alone) : -len(second) - 1])
+        if opened[1:] != first or pair != [*alone, *between, *second, *alone[-1:]]:
+            raise SettingsError(
+                f"{path}: makes {alone} of 'a' and {pair} of the pair 'a', 'b'; expected a start "
+                "and an end around a text, as BERT and MPNet have them"
+            )
+        return cls(tokenizer, clean=str, start=alone[0], end=alone[-1], between=between)
 
     @classmethod
     def clip(

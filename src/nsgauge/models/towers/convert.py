@@ -4,12 +4,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nsgauge.errors import SettingsError
+from nsgauge.models.towers.huggingface import bert_tower
 from nsgauge.models.towers.image import ConvTower, ImageTower, Normalisation, VitShape, VitTower
 from nsgauge.models.towers.siglip import SiglipShape, SiglipTower
 from nsgauge.models.towers.text import TextShape, TextTower
 from nsgauge.models.towers.transformer import TransformerShape
 from nsgauge.models.towers.weights import (
-    BERT_BLOCK,
     OPEN_CLIP_BLOCK,
     TIMM_BLOCK,
     State,
@@ -43,15 +44,25 @@ def image_tower(
     return ConvTower(trunk, normalisation=normalisation, patch_grid=patch_grid).eval()
 
 
-def text_tower(reference: nn.Module) -> TextTower:
+def text_tower(reference: nn.Module, *, layers: int | None = None) -> TextTower:
     """The text tower of an open_clip model: BERT-like, causal CLIP text, or SigLIP text.
 
+    Args:
+        reference: The model.
+        layers: Of a BERT-like tower, how many to take, from the first on; None takes all.
+
     Raises:
-        SettingsError: a text tower of another kind.
+        SettingsError: a text tower of another kind, or `layers` are asked of one that can't stop
+            there.
     """
     holder: Any = reference.get_submodule("text") if hasattr(reference, "text") else reference
     if hasattr(holder, "config"):
-        return _bert_tower(holder)
+        return bert_tower(holder, layers=layers)
+    if layers is not None:
+        raise SettingsError(
+            f"text_layers is {layers}, but this text tower is normed and projected after its last "
+            "layer and can't stop before: leave text_layers out, or choose a BERT-like tower"
+        )
     pool_type = getattr(holder, "pool_type", getattr(holder, "text_pool_type", None))
     padded = holder.attn_mask is None
     if padded:
@@ -161,42 +172,6 @@ def _projection(state: State) -> dict[str, Tensor]:
         return {"projection.weight": state["text_projection"].T}
     refuse_unless("text_projection.bias" in state, "a text tower with a projection")
     return module_weights(state, ours="projection", theirs="text_projection")
-
-
-def _bert_tower(holder: Any) -> TextTower:
-    config = holder.config
-    refuse_unless(config.model_type == "bert", "a BERT text tower")
-    refuse_unless(config.hidden_act == "gelu", "a BERT text tower with gelu")
-    refuse_unless(type(holder.pooler).__name__ == "MeanPooler", "a BERT text tower pooled by mean")
-    projection = getattr(holder, "proj", None)
-    refuse_unless(isinstance(projection, nn.Identity), "a BERT text tower without projection")
-    shape = TextShape(
-        transformer=TransformerShape(
-            width=config.hidden_size,
-            layers=config.num_hidden_layers,
-            heads=config.num_attention_heads,
-            hidden=config.intermediate_size,
-            norm_first=False,
-            norm_epsilon=config.layer_norm_eps,
-        ),
-        vocabulary=config.vocab_size,
-        context=config.max_position_embeddings,
-        pooling="mean",
-        embedding_norm=True,
-        projection=None,
-    )
-    tower = TextTower(shape)
-    state = holder.transformer.state_dict()
-    embeddings = "embeddings."
-    loaded = {
-        "token_embedding.weight": state[f"{embeddings}word_embeddings.weight"],
-        "position_embedding.weight": state[f"{embeddings}position_embeddings.weight"],
-        "segment_embedding.weight": state[f"{embeddings}token_type_embeddings.weight"],
-        **module_weights(state, ours="norm", theirs=f"{embeddings}LayerNorm"),
-        **block_weights(state, prefix="encoder.layer.", names=BERT_BLOCK),
-    }
-    tower.load_state_dict(loaded, strict=True)
-    return tower.eval()
 
 
 def _clip_shape(transformer: Any, *, causal: bool) -> TransformerShape:

@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import PackagedFile, Preset, Resize
+from nsgauge.models.preset import Preset, Resize
 from nsgauge.models.towers.image import Normalisation
 from nsgauge.models.towers.local_directory import check_layout, check_text_context
+from nsgauge.models.towers.packaged import TextFiles, text_files, verified_file
 
 # What open_clip, timm and transformers let through on a configuration or weights that don't fit.
 UNFIT = (
@@ -42,12 +42,14 @@ class Reference:
     """An open_clip model in eval mode, with what goes before its image tower.
 
     Attributes:
-        model: open_clip's CLIP or CustomTextCLIP, fp32 on the CPU.
+        model: open_clip's CLIP or CustomTextCLIP, fp32 on the CPU; its image side alone where
+            there is `text`.
         normalisation: Of the pixels.
         image_side_px: Side of the square that the image tower reads.
         resize: How a picture becomes that square.
         text_context: Positions that the text tower was trained to read.
         text_directory: Where a packaged text tower's `tokenizer.json` lies, or None.
+        text: A packaged text tower of a kind that open_clip doesn't know; None if it is in `model`.
         vocabulary: A tokenizer that pads, as SigLIP's; None for CLIP's own or a packaged one.
     """
 
@@ -57,7 +59,16 @@ class Reference:
     resize: Resize
     text_context: int
     text_directory: Path | None
+    text: "HuggingFaceText | None"
     vocabulary: "PaddedVocabulary | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HuggingFaceText:
+    """A Hugging Face model's `config.json`, and its weights, mapped from their file."""
+
+    configuration: dict[str, Any]
+    state: dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +162,7 @@ def _open_clip_reference(preset: Preset, *, directory: Path | None) -> Reference
         resize="squash" if expected.get("resize_mode") == "squash" else "crop",
         text_context=context,
         text_directory=None,
+        text=None,
         vocabulary=_padded_vocabulary(tokenizer, source=name, embeddings=int(model.vocab_size)),
     )
 
@@ -201,13 +213,15 @@ def _packaged_reference(preset: Preset) -> Reference:
     if preset.mean is None or preset.std is None or preset.resize is None:
         raise SettingsError(f"preset {preset.name!r} doesn't say what its image tower expects")
     image_file = verified_file(preset.weights.image)
-    text_file = verified_file(preset.weights.text)
+    files = text_files(preset.weights.text)
     configuration: dict[str, Any] = json.loads(json.dumps(preset.open_clip))
     try:
-        configuration["text_cfg"]["hf_model_name"] = str(text_file.parent)
-        model: nn.Module = _open_clip().model.CustomTextCLIP(**configuration)
+        text = _text_unknown_to_open_clip(files)
+        if text is None:
+            model = _image_and_text(configuration, files=files)
+        else:
+            model = _image_alone(configuration)
         _load_image_trunk(model, path=image_file)
-        _load_text_transformer(model, path=text_file)
         side = int(configuration["vision_cfg"]["image_size"])
         context = int(configuration["text_cfg"]["context_length"])
     except UNFIT as error:
@@ -221,35 +235,44 @@ def _packaged_reference(preset: Preset) -> Reference:
         image_side_px=side,
         resize=preset.resize,
         text_context=context,
-        text_directory=text_file.parent,
+        text_directory=files.tokenizer.parent,
+        text=text,
         vocabulary=None,
     )
 
 
+def _text_unknown_to_open_clip(files: TextFiles) -> HuggingFaceText | None:
+    """MPNet, which open_clip's text encoder has no entry for."""
+    configuration = json.loads(files.configuration.read_text(encoding="utf-8"))
+    if configuration["model_type"] != "mpnet":
+        return None
+    return HuggingFaceText(configuration=configuration, state=load_file(files.weights))
+
+
+def _image_and_text(configuration: dict[str, Any], *, files: TextFiles) -> nn.Module:
+    configuration["text_cfg"]["hf_model_name"] = str(files.weights.parent)
+    model: nn.Module = _open_clip().model.CustomTextCLIP(**configuration)
+    _load_text_transformer(model, path=files.weights)
+    return model
+
+
+def _image_alone(configuration: dict[str, Any]) -> nn.Module:
+    """The image side as CustomTextCLIP would build it, of a trunk of timm's."""
+    open_clip = _open_clip()
+    vision = open_clip.CLIPVisionCfg(**configuration["vision_cfg"])
+    visual = open_clip.timm_model.TimmModel(
+        vision.timm_model_name,
+        embed_dim=configuration["embed_dim"],
+        image_size=vision.image_size,
+        pool=vision.timm_pool,
+        proj=vision.timm_proj,
+        pretrained=vision.timm_model_pretrained,
+    )
+    return nn.ModuleDict({"visual": visual})
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def verified_file(packaged: PackagedFile) -> Path:
-    """Path of a weights file inside an installed package, its SHA-256 checked.
-
-    Raises:
-        SettingsError: the package is not installed, or the file is missing or another one.
-    """
-    spec = importlib.util.find_spec(packaged.package)
-    if spec is None or spec.origin is None:
-        raise SettingsError(
-            f"package {packaged.package!r} is not installed: pip install 'nsgauge[pocket]'"
-        )
-    path = Path(spec.origin).parent / packaged.file
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such file; reinstall {packaged.package!r}")
-    found = sha256(path.read_bytes()).hexdigest()
-    if found != packaged.sha256:
-        raise SettingsError(
-            f"{path}: SHA-256 is {found}, expected {packaged.sha256}; reinstall the package"
-        )
-    return path
 
 
 def _load_image_trunk(model: nn.Module, *, path: Path) -> None:

@@ -108,13 +108,24 @@ def packed_attention(
     value: Float[Tensor, "tokens heads depth"],
     runs: Sequence[Run],
     causal: bool,
+    bias: Float[Tensor, "heads longest longest"] | None = None,
 ) -> Float[Tensor, "tokens heads depth"]:
     """Self-attention within each packed sequence, never across two.
 
     On CUDA in half precision this is one variable-length kernel; elsewhere one ordinary
     attention per run of equal lengths.
+
+    Args:
+        query: Of every token.
+        key: Of every token.
+        value: Of every token.
+        runs: Where the sequences lie.
+        causal: Whether a token sees only itself and earlier ones; not together with a bias.
+        bias: Added to the scaled scores, from the first positions on; at least the longest
+            sequence wide.
     """
-    if query.is_cuda and query.dtype in HALF_PRECISION:
+    # The variable-length kernel takes no bias.
+    if query.is_cuda and query.dtype in HALF_PRECISION and bias is None:
         return _varlen_attention(query, key=key, value=value, runs=runs, causal=causal)
     parts = []
     for run in runs:
@@ -123,7 +134,8 @@ def packed_attention(
             tensor[run.start : stop].view(run.count, run.length, *tensor.shape[1:]).transpose(1, 2)
             for tensor in (query, key, value)
         )
-        attended = scaled_dot_product_attention(q, k, v, is_causal=causal)
+        mask = None if bias is None else bias[:, : run.length, : run.length].to(q.dtype)
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         parts.append(attended.transpose(1, 2).flatten(0, 1))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 

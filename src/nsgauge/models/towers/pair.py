@@ -10,6 +10,7 @@ from torch import nn
 from nsgauge.models.preset import Preset, Resize
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.convert import image_tower, text_tower
+from nsgauge.models.towers.huggingface import mpnet_tower
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary, reference_of
 from nsgauge.models.towers.text import TextTower
@@ -48,7 +49,7 @@ def load_towers(preset: Preset, *, tower_directory: Path | None = None) -> Tower
     image = image_tower(
         reference.model, normalisation=reference.normalisation, patch_grid=preset.patch_grid
     )
-    text = text_tower(reference.model)
+    text = _text_tower(reference, layers=preset.text_layers)
     fingerprint = weights_fingerprint(image, text)
     if reference.vocabulary is not None:
         fingerprint = _with_vocabulary(
@@ -73,6 +74,13 @@ def weights_fingerprint(*modules: nn.Module) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _text_tower(reference: Reference, *, layers: int | None) -> TextTower:
+    own = reference.text
+    if own is None:
+        return text_tower(reference.model, layers=layers)
+    return mpnet_tower(own.configuration, state=own.state, layers=layers)
 
 
 def _tokenizer(reference: Reference) -> TextTokenizer:

@@ -1,4 +1,4 @@
-"""Text towers: causal CLIP text, BERT-like text and SigLIP text, packed."""
+"""Text towers: causal CLIP text, BERT-like text (MPNet too) and SigLIP text, packed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,8 +22,10 @@ class TextShape:
         vocabulary: Token ids known.
         context: Positions known, start and end tokens included.
         pooling: `mean` over all tokens, or the `end` token.
-        embedding_norm: BERT norms the summed embeddings and has segments; CLIP has neither, and
-            norms after the stack instead.
+        embedding_norm: BERT and MPNet norm the summed embeddings; CLIP norms after the stack
+            instead.
+        segments: Whether a tower that norms its embeddings tells two texts apart by them: BERT
+            does, MPNet doesn't.
         projection: Width of the projected embedding; None leaves the pooled vector as it is.
         projection_bias: Whether the projection adds a bias.
         padded: SigLIP's text sees its padding and is pooled at its last position: every window
@@ -36,6 +38,7 @@ class TextShape:
     pooling: Pooling
     embedding_norm: bool
     projection: int | None
+    segments: bool = True
     projection_bias: bool = False
     padded: bool = False
 
@@ -50,7 +53,8 @@ class TextTower(nn.Module):
         epsilon = shape.transformer.norm_epsilon
         self.token_embedding = nn.Embedding(shape.vocabulary, width)
         self.position_embedding = nn.Embedding(shape.context, width)
-        self.segment_embedding = nn.Embedding(2, width) if shape.embedding_norm else None
+        segments = shape.embedding_norm and shape.segments
+        self.segment_embedding = nn.Embedding(2, width) if segments else None
         self.norm = nn.LayerNorm(width, eps=epsilon)
         self.stack = Stack(shape.transformer)
         self.projection = (
@@ -94,11 +98,11 @@ class TextTower(nn.Module):
             )
         tokens = self.token_embedding(packed.ids) + self.position_embedding(packed.positions)
         if self.segment_embedding is not None:
-            tokens = self.norm(tokens + self.segment_embedding(packed.segments))
-        tokens = self.stack(tokens, runs=tuple(packed.runs))
-        if self.segment_embedding is None:
-            tokens = self.norm(tokens)
-        return tokens
+            tokens = tokens + self.segment_embedding(packed.segments)
+        runs = tuple(packed.runs)
+        if self.shape.embedding_norm:
+            return self.stack(self.norm(tokens), runs=runs)
+        return self.norm(self.stack(tokens, runs=runs))
 
     def _pool(
         self, tokens: Float[Tensor, "tokens width"], *, packed: Packed

@@ -44,6 +44,14 @@ BERT_BLOCK = BlockNames(
     narrow="output.dense",
     mlp_norm="output.LayerNorm",
 )
+MPNET_BLOCK = BlockNames(
+    attention=("attention.attn.q.", "attention.attn.k.", "attention.attn.v."),
+    out="attention.attn.o",
+    attention_norm="attention.LayerNorm",
+    widen="intermediate.dense",
+    narrow="output.dense",
+    mlp_norm="output.LayerNorm",
+)
 TIMM_BLOCK = BlockNames(
     attention="attn.qkv.",
     out="attn.proj",
@@ -54,11 +62,13 @@ TIMM_BLOCK = BlockNames(
 )
 
 
-def block_weights(state: State, *, prefix: str, names: BlockNames) -> dict[str, Tensor]:
-    """Every block's weights under our names."""
+def block_weights(
+    state: State, *, prefix: str, names: BlockNames, layers: int | None = None
+) -> dict[str, Tensor]:
+    """Every block's weights under our names, or those of the first `layers` blocks."""
     loaded: dict[str, Tensor] = {}
     indices = {int(name[len(prefix) :].split(".")[0]) for name in state if name.startswith(prefix)}
-    for index in sorted(indices):
+    for index in sorted(indices)[:layers]:
         theirs, ours = f"{prefix}{index}.", f"stack.blocks.{index}."
         loaded |= _attention(state, ours=ours, theirs=theirs, attention=names.attention)
         for field in ("out", "attention_norm", "widen", "narrow", "mlp_norm"):
