@@ -1,0 +1,1 @@
+"""The picture world: real drawings of two hundred things, and answers that may misread them."""
