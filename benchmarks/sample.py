@@ -4,9 +4,9 @@ For each seed the recipe `sample-pocket` is trained and measured against the rul
 world, as scored and with the picture exchanged or taken away. Three designs:
 
 pictures   learned from the teacher's verdicts, measured on unseen pictures
-kinds      likewise in four folds: each keeps one kind of thing of every family from training,
-           validation and calibration; measured on those kinds and on unseen pictures of the others,
-           and on all sixteen kinds, each scored by the fold that never saw it
+kinds      likewise in four folds, without control runs: each fold keeps one kind of thing of every
+           family from training, validation and calibration; measured on those kinds, on unseen
+           pictures of the others, and on all sixteen kinds, each by the fold that never saw it
 shuffled   as `pictures`, with the same verdicts dealt out to other triples: nothing is learned
 
     python benchmarks/sample.py --seeds 7 8 9 --out benchmarks/results/sample.csv
