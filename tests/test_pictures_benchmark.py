@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.pictures import __main__ as command
 from benchmarks.pictures import runs, source
+from benchmarks.pictures import world as world_module
 from benchmarks.pictures.alignment import Vectors, aligned
 from benchmarks.pictures.captions import MATCHER
 from benchmarks.pictures.rows import load_rows, measured
@@ -323,6 +324,8 @@ def test_a_run_is_done_once_and_keeps_its_command(pictures, tmp_path, monkeypatc
         return {name: {"rows": len(rows.triples)} for name, rows in task.rows.items()}
 
     monkeypatch.setitem(runs.METHODS, "words", method)
+    few = read_things()[::5]
+    monkeypatch.setattr(world_module, "read_things", lambda: few)
     out = tmp_path / "table.csv"
     words = ["run", "--source", str(pictures), "--methods", "words", "--seeds", "3"]
     for _ in range(2):
