@@ -127,7 +127,11 @@ class DistanceBias(nn.Module):
         places = torch.arange(length, device=self.weight.device)
         distances = torch.arange(1 - length, length, device=self.weight.device)
         by_distance = self.weight[self._bucket(distances)]
-        return by_distance[places[None, :] - places[:, None] + length - 1].permute(2, 0, 1)
+        return (
+            by_distance[places[None, :] - places[:, None] + length - 1]
+            .permute(2, 0, 1)
+            .contiguous()
+        )
 
     def _bucket(self, distance: Int[Tensor, " distances"]) -> Int[Tensor, " distances"]:
         """The class of each distance, key less query."""
