@@ -5,7 +5,7 @@ from typing import Any
 
 import open_clip
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer
@@ -116,6 +116,9 @@ def pocket_directory(pocket_reference: Reference) -> Path:
 @given(TEXT)
 @example(" ".join(PIECES))
 def test_clip_ids_are_open_clips(clip, open_clips, text):
+    # The reference takes what spells out one of its control tokens for the token itself.
+    cleaned = open_clips.clean_fn(text)
+    assume("<start_of_text>" not in cleaned and "<end_of_text>" not in cleaned)
     assert list(clip.ids([text])[0]) == open_clips.encode(text)
 
 
