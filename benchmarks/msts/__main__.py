@@ -59,6 +59,7 @@ def perform(run: Run, *, data: Path, rows: Rows, work: Path) -> None:
                 seed=run.seed,
                 data=data,
                 scratch=Path(scratch),
+                cache=work / "cache",
             )
         )
     cells = rows.cells(split)

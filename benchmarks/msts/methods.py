@@ -44,6 +44,7 @@ class Task:
         seed: Of whatever is drawn.
         data: The data folder.
         scratch: An empty folder, which is deleted afterwards.
+        cache: A folder that all runs share, for what frozen towers read.
     """
 
     rows: Rows
@@ -54,6 +55,7 @@ class Task:
     seed: int
     data: Path
     scratch: Path
+    cache: Path
 
     def on(self, *sides: Side, axis: str) -> Bool[np.ndarray, " rows"]:
         """Rows on these sides that the teacher speaks of."""
@@ -89,19 +91,30 @@ def words(task: Task) -> Opinion:
     return opinion
 
 
-def from_recipe(recipe: str, *overrides: str) -> Method:
-    """A training of the package, by its recipe."""
+def from_recipe(
+    recipe: str, *overrides: str, own_teacher: dict[str, object] | None = None
+) -> Method:
+    """A training of the package, by its recipe.
+
+    Args:
+        recipe: A name of `nsgauge train --list`.
+        overrides: Each `section.key=value`.
+        own_teacher: Takes the place of the people's adjudicated label, with more of what they said.
+    """
 
     def method(task: Task) -> Opinion:
+        teacher = TEACHERS[task.teacher]
+        if own_teacher is not None and task.teacher == "human":
+            teacher = own_teacher
         # JSON is YAML, which an override's value is read as.
         own = [
             f"split={task.split.model_dump_json()}",
-            f"teacher={json.dumps(TEACHERS[task.teacher])}",
+            f"teacher={json.dumps(teacher)}",
             f"seed={task.seed}",
         ]
         loaded = load_recipe(recipe, overrides=(*overrides, *own))
         bundle = task.scratch / "bundle"
-        train(loaded, data=task.data, out=bundle)
+        train(loaded, data=task.data, out=bundle, cache=task.cache)
         test = [row for row, side in enumerate(task.sides) if side is Side.TEST]
         triples = [task.rows.triples[row] for row in test]
         scores = Classifier.load(bundle).score(triples, image_root=task.data)
@@ -120,9 +133,14 @@ def from_recipe(recipe: str, *overrides: str) -> Method:
     return method
 
 
+PEOPLE: dict[str, object] = {"judges": ["human", "human-1", "human-2"], "categories": True}
+"""The adjudicated label and both annotators', with the classes of their guideline."""
+
 METHODS: dict[str, Method] = {
     "words": words,
     "probe": from_recipe("msts-pocket", "optimisation.adapted.epochs=0"),
     "lora": from_recipe("msts-pocket"),
+    "mpnet": from_recipe("msts-mpnet", own_teacher=PEOPLE),
 }
-"""By name: the words of the response alone, heads on frozen towers, and LoRA on both towers."""
+"""By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
+LoRA on both towers; and the recipe msts-mpnet."""

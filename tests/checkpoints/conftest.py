@@ -13,7 +13,7 @@ from nsgauge.checkpoints.manifest import BundleManifest, Thresholds, TrainingFac
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lora import LoraSettings, load_lora, lora_state
-from nsgauge.models.network import Network, build_network
+from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.models.windows import WindowPolicy
@@ -22,6 +22,7 @@ SEEN = ("item-1", "item-2", "a" * 64)
 LORA = LoraSettings(rank=2)
 FUSION = FusionSettings(width=16, layers=1, heads=2)
 WINDOWS = WindowPolicy(max_windows=3)
+NETWORK = NetworkSettings(lora=LORA, fusion=FUSION, ordinals=WINDOWS.max_windows)
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +41,12 @@ def manifest(pocket_towers: Towers) -> BundleManifest:
         tower_fingerprint=pocket_towers.fingerprint,
         windows=WINDOWS,
         captions=False,
-        lora=LORA,
-        fusion=FUSION,
+        network=NETWORK,
         calibrator=Calibrator(method="bias_corrected", scale=0.7, shift=(0.1, 0.0, -0.2, 0.0)),
         thresholds=Thresholds(unsafe=0.423, not_grounded=0.617),
         training=TrainingFacts(
             judges=("strict-judge",),
+            target_making={},
             prompt_hashes=("b" * 64,),
             data_fingerprint="c" * 64,
             vllms=("model-a", "model-b"),
@@ -53,6 +54,7 @@ def manifest(pocket_towers: Towers) -> BundleManifest:
             left_out={"image_error": 2},
             recipe={"seed": 7},
             validation={"unsafe_auroc": 0.912, "not_grounded_auroc": None},
+            thresholds={},
             seconds=12.3,
             versions={"torch": torch.__version__},
             created="2026-01-02T03:04:05Z",
@@ -64,9 +66,7 @@ def manifest(pocket_towers: Towers) -> BundleManifest:
 @pytest.fixture(scope="session")
 def network(pocket_towers: Towers) -> Network:
     """With adapters that do something, not yet merged. Shared: tests must not change it."""
-    built = build_network(
-        copy.deepcopy(pocket_towers), lora=LORA, fusion=FUSION, ordinals=WINDOWS.max_windows
-    )
+    built = build_network(copy.deepcopy(pocket_towers), settings=NETWORK)
     generator = torch.Generator().manual_seed(0)
     for tower in (built.image_tower, built.text_tower):
         drawn = {

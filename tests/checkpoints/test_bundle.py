@@ -18,7 +18,7 @@ from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.manifest import BundleManifest
 from nsgauge.errors import DataError
 from nsgauge.models.network import Network
-from nsgauge.models.prediction import cell_logits, encode_images
+from nsgauge.models.prediction import RowBatch, cell_logits, encode_images
 from nsgauge.models.windows import RowReader
 
 NAMES = {"bundle.json", "lora.safetensors", "heads.safetensors", "seen.json", "README.md"}
@@ -40,9 +40,11 @@ def logits_of(network: Network, *, reader: RowReader) -> np.ndarray:
     pixels = generator.integers(0, 256, size=(1, 3, 224, 224), dtype=np.uint8)
     return cell_logits(
         network,
-        texts=rows,
-        image_slots=[0, -1],
-        image_features=encode_images(network.image_tower, batches=[pixels]),
+        rows=RowBatch(
+            texts=rows,
+            image_slots=[0, -1],
+            image_features=encode_images(network.image_tower, batches=[pixels]),
+        ),
         tokens_per_batch=400,
     )
 

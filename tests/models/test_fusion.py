@@ -3,7 +3,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from nsgauge.models.fusion import FeatureNoise, Fusion, FusionSettings
+from nsgauge.models.fusion import Fusion, FusionSettings
+from nsgauge.models.noise import FeatureNoise
 
 ROWS, SLOTS = 3, 4
 ROLES = torch.tensor([[0, 1, 1, -1], [3, -1, -1, -1], [0, 1, 2, 3]])
@@ -14,7 +15,9 @@ PRESENT = torch.tensor([True, False, True])
 @pytest.fixture
 def fusion() -> Fusion:
     settings = FusionSettings(width=16, layers=2, heads=2)
-    return Fusion(settings, image_width=12, image_tokens=5, text_width=8, ordinals=3).eval()
+    return Fusion(
+        settings, image_width=12, image_tokens=5, text_width=8, text_noise=0.0, ordinals=3
+    ).eval()
 
 
 def draw(*shape: int, seed: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.inputs import EncodedWindows, assemble
 from nsgauge.models.lora import LoraSettings, load_lora, lora_state
-from nsgauge.models.network import Network, build_network
+from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.prediction import encode_images, encode_windows
 from nsgauge.models.towers.packing import Window
 from nsgauge.models.windows import RowReader, RowText, WindowPolicy
@@ -24,7 +24,10 @@ def network(build_towers) -> Network:
     """In eval mode, with adapters that do something."""
     lora = LoraSettings(rank=2)
     settings = FusionSettings(width=16, heads=2, feature_noise=0.5)
-    built = build_network(build_towers(patch_grid=2), lora=lora, fusion=settings, ordinals=4)
+    built = build_network(
+        build_towers(patch_grid=2),
+        settings=NetworkSettings(lora=lora, fusion=settings, ordinals=4),
+    )
     generator = torch.Generator().manual_seed(1)
     for tower in (built.image_tower, built.text_tower):
         state = lora_state(tower)
@@ -142,6 +145,7 @@ def test_a_batch_without_windows_is_refused(network, texts):
     bare = type(inputs)(
         packed=None,
         window_vectors=None,
+        token_vectors=None,
         slots=inputs.slots,
         roles=inputs.roles,
         ordinals=inputs.ordinals,
@@ -165,16 +169,18 @@ def test_noise_and_dropout_act_in_training_alone(network, texts):
 def test_adapters_and_heads_train_and_the_towers_stay_frozen(build_towers, image, text):
     network = build_network(
         build_towers(),
-        lora=LoraSettings(rank=2, image=image, text=text),
-        fusion=FusionSettings(width=16, heads=2),
-        ordinals=4,
+        settings=NetworkSettings(
+            lora=LoraSettings(rank=2, image=image, text=text),
+            fusion=FusionSettings(width=16, heads=2),
+            ordinals=4,
+        ),
     )
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     for tower, wanted in (("image_tower", image), ("text_tower", text)):
         names = {name for name in trained if name.startswith(tower)}
         assert bool(names) == wanted
         assert all(".lora_" in name for name in names)
-    heads = {name for name in trained if name.startswith(("fusion.", "head."))}
+    heads = {name for name in trained if name.startswith("members.")}
     assert heads == set(network.heads.state_dict())
 
 

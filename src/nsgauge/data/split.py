@@ -124,6 +124,18 @@ def assign_sides(
     ]
 
 
+def assign_parts(keys: Sequence[str], *, settings: SplitSettings, parts: int) -> list[int]:
+    """Per group key, one of `parts` parts of like size, numbered from 0; for cross-fitting.
+
+    Args:
+        keys: Per row, as `group_keys` gives them.
+        settings: Of the split, whose salt decides here too.
+        parts: At least 1.
+    """
+    of_group = {key: int(_draw(f"{settings.salt}:part:{key}") * parts) for key in set(keys)}
+    return [of_group[key] for key in keys]
+
+
 def _side(key: str, *, settings: SplitSettings) -> Side:
     draw = (_draw(f"{settings.salt}:{key}") - settings.fold * settings.test) % 1.0
     bound = 0.0

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from nsgauge.models.noise import FeatureNoise
 from nsgauge.models.windows import TextRole
 from nsgauge.settings import Settings
 
@@ -13,7 +14,7 @@ class FusionSettings(Settings):
     """Sizes of the fusion transformer, and what keeps it from learning the training rows by heart.
 
     `feature_noise` is the deviation of the Gaussian noise that training adds to the towers'
-    normalised vectors.
+    normalised vectors, or, where a pool of ours reads them, to their normalised tokens.
     """
 
     width: int = Field(256, ge=16, le=8192)
@@ -29,20 +30,6 @@ class FusionSettings(Settings):
         return self
 
 
-class FeatureNoise(nn.Module):
-    """Adds Gaussian noise while training; does nothing otherwise."""
-
-    def __init__(self, deviation: float) -> None:
-        super().__init__()
-        self.deviation = deviation
-
-    def forward(self, vectors: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
-        """The vectors, with noise in training mode."""
-        if not self.training or not self.deviation:
-            return vectors
-        return vectors + self.deviation * torch.randn_like(vectors)
-
-
 class Fusion(nn.Module):
     """Reads one image and any number of windows per row; gives one vector per row.
 
@@ -51,6 +38,7 @@ class Fusion(nn.Module):
         image_width: Of an image vector.
         image_tokens: Vectors per image.
         text_width: Of a window's vector.
+        text_noise: Deviation of the noise that training adds to windows' vectors.
         ordinals: Window numbers that have an embedding of their own; later ones share the last.
     """
 
@@ -61,17 +49,19 @@ class Fusion(nn.Module):
         image_width: int,
         image_tokens: int,
         text_width: int,
+        text_noise: float,
         ordinals: int,
     ) -> None:
         super().__init__()
         width = settings.width
         self.from_image, self.from_text = (
             nn.Sequential(
-                nn.LayerNorm(tower_width),
-                FeatureNoise(settings.feature_noise),
-                nn.Linear(tower_width, width),
+                nn.LayerNorm(tower_width), FeatureNoise(noise), nn.Linear(tower_width, width)
             )
-            for tower_width in (image_width, text_width)
+            for tower_width, noise in (
+                (image_width, settings.feature_noise),
+                (text_width, text_noise),
+            )
         )
         self.readout = nn.Parameter(torch.randn(width) * 0.02)
         self.no_image = nn.Parameter(torch.randn(width) * 0.02)

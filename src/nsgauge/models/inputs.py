@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from nsgauge.models.lexical import Grams, LexicalSettings, response_grams
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.windows import RowText
 
@@ -30,40 +31,66 @@ class EncodedWindows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedTokens:
+    """Windows whose tokens the text tower has read already.
+
+    Attributes:
+        start: Where each window's tokens begin in `vectors`.
+        vectors: What the tower made of them, end to end; in half precision to save memory.
+    """
+
+    start: Mapping[Window, int]
+    vectors: Float[Tensor, "all_tokens token_width"]
+
+    def of(self, windows: Sequence[Window]) -> Float[Tensor, "tokens token_width"]:
+        """Tokens of some windows in fp32, in the order in which `Packed.of` lays them."""
+        order = Packed.order(windows)
+        spans = [(self.start[windows[index]], len(windows[index].ids)) for index in order]
+        rows = [np.arange(start, start + length) for start, length in spans]
+        return self.vectors[torch.from_numpy(np.concatenate(rows))].float()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkInputs:
     """A batch of rows.
 
     Attributes:
         packed: The batch's distinct windows; None where `window_vectors` are given.
         window_vectors: The same windows, encoded already, or None.
+        token_vectors: The tokens of `packed`, encoded already, or None.
         slots: Per row, indices into the windows; -1 in unused slots.
         roles: Per slot, its TextRole; -1 in unused slots.
         ordinals: Per slot, its number within its role.
         image_slots: Per row, index into `pixels` or `image_features`; -1 for no image.
         pixels: The batch's distinct images, or None.
         image_features: The same images, encoded already, or None.
+        grams: Of the responses, for a lexical channel; None leaves it out.
     """
 
     packed: Packed | None
     window_vectors: Float[Tensor, "windows text_width"] | None
+    token_vectors: Float[Tensor, "tokens token_width"] | None
     slots: Int[Tensor, "rows slots"]
     roles: Int[Tensor, "rows slots"]
     ordinals: Int[Tensor, "rows slots"]
     image_slots: Int[Tensor, " rows"]
     pixels: UInt8[Tensor, "images 3 side side"] | None
     image_features: Float[Tensor, "images image_tokens image_width"] | None
+    grams: Grams | None = None
 
     def to(self, device: torch.device) -> "NetworkInputs":
         """The same batch on another device."""
         return NetworkInputs(
             packed=None if self.packed is None else self.packed.to(device),
             window_vectors=_moved(self.window_vectors, device=device),
+            token_vectors=_moved(self.token_vectors, device=device),
             slots=self.slots.to(device),
             roles=self.roles.to(device),
             ordinals=self.ordinals.to(device),
             image_slots=self.image_slots.to(device),
             pixels=_moved(self.pixels, device=device),
             image_features=_moved(self.image_features, device=device),
+            grams=None if self.grams is None else self.grams.to(device),
         )
 
 
@@ -73,7 +100,8 @@ def assemble(
     image_slots: Sequence[int],
     pixels: UInt8[Tensor, "images 3 side side"] | None = None,
     image_features: Float[Tensor, "images image_tokens image_width"] | None = None,
-    encoded: EncodedWindows | None = None,
+    encoded: EncodedWindows | EncodedTokens | None = None,
+    lexical: LexicalSettings | None = None,
 ) -> NetworkInputs:
     """Build a batch; a window that several rows share (a prompt, a refusal) is encoded once.
 
@@ -83,6 +111,7 @@ def assemble(
         pixels: Distinct images as bytes; or
         image_features: the same, encoded already.
         encoded: Holds every window of the batch; None has the tower read them.
+        lexical: How the responses' n-grams are counted; None leaves them out.
 
     Raises:
         ValueError: rows and image slots differ in number, or a slot points past the images.
@@ -97,6 +126,7 @@ def assemble(
     for text in texts:
         for window in text.windows:
             distinct.setdefault(window, len(distinct))
+    windows = list(distinct)
     shape = (len(texts), max(len(text.windows) for text in texts))
     slots, roles = np.full(shape, -1), np.full(shape, -1)
     ordinals = np.zeros(shape, dtype=np.int64)
@@ -106,14 +136,16 @@ def assemble(
         roles[row, :count] = text.roles
         ordinals[row, :count] = text.ordinals
     return NetworkInputs(
-        packed=Packed.of(list(distinct)) if encoded is None else None,
-        window_vectors=None if encoded is None else encoded.of(list(distinct)),
+        packed=None if isinstance(encoded, EncodedWindows) else Packed.of(windows),
+        window_vectors=encoded.of(windows) if isinstance(encoded, EncodedWindows) else None,
+        token_vectors=encoded.of(windows) if isinstance(encoded, EncodedTokens) else None,
         slots=torch.from_numpy(slots),
         roles=torch.from_numpy(roles),
         ordinals=torch.from_numpy(ordinals),
         image_slots=torch.tensor(list(image_slots), dtype=torch.int64),
         pixels=pixels,
         image_features=image_features,
+        grams=None if lexical is None else response_grams(texts, settings=lexical),
     )
 
 

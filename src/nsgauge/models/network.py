@@ -1,60 +1,124 @@
-"""The network: towers, fusion and the joint four-cell head, as one torch module."""
+"""The network: towers, and members that read them, as one torch module."""
 
+import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
-from nsgauge.models.fusion import Fusion, FusionSettings
+from nsgauge.models.classes import CELL_CLASSES, CellClass, cell_log_probabilities
+from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.inputs import NetworkInputs
+from nsgauge.models.lexical import LexicalSettings
 from nsgauge.models.lora import LoraSettings, add_lora
+from nsgauge.models.member import Member, TowerVectors, TowerWidths
+from nsgauge.models.noise import FeatureNoise
+from nsgauge.models.pooling import PoolingSettings, ReadTokens
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.towers.text import TextTower
-from nsgauge.protocol import CELLS
+from nsgauge.settings import Settings
+
+
+class NetworkSettings(Settings):
+    """What a network is made of, beside its towers.
+
+    Attributes:
+        lora: Adapters, and which towers get them.
+        fusion: Sizes of each member's fusion.
+        pooling: How windows' tokens become vectors.
+        members: Pools, fusions and heads that are trained apart and decide together.
+        classes: What the heads tell apart.
+        ordinals: Window numbers that have an embedding of their own.
+        lexical: Of each member's channel for the response's words; None for none.
+    """
+
+    lora: LoraSettings = LoraSettings()
+    fusion: FusionSettings = FusionSettings()
+    pooling: PoolingSettings = PoolingSettings()
+    members: int = Field(1, ge=1, le=64)
+    classes: tuple[CellClass, ...] = Field(CELL_CLASSES, min_length=1)
+    ordinals: int = Field(ge=1)
+    lexical: LexicalSettings | None = None
 
 
 class Network(nn.Module):
-    """Logits of the four cells for a batch of triples.
+    """Log-probabilities of the four cells for a batch of triples.
 
-    One softmax over the cells, so `unsafe` and `not_grounded` are sums of cells, never the
-    product of two heads.
+    Each member has one softmax over the classes, and a cell's probability is the sum of its
+    classes', so `unsafe` and `not_grounded` are sums of cells, never the product of two heads.
+    Members decide together by the mean of their log-probabilities.
     """
 
-    def __init__(self, towers: Towers, *, fusion: FusionSettings, ordinals: int) -> None:
+    def __init__(self, towers: Towers, *, settings: NetworkSettings) -> None:
         super().__init__()
+        self.settings = settings
         self.image_tower: ImageTower = towers.image
         self.text_tower: TextTower = towers.text
-        self.fusion = Fusion(
-            fusion,
-            image_width=towers.image.width,
+        widths = TowerWidths(
+            image=towers.image.width,
             image_tokens=1 + towers.image.patch_grid**2,
-            text_width=towers.text.width,
-            ordinals=ordinals,
+            window=towers.text.width,
+            token=towers.text.token_width,
         )
-        self.head = nn.Sequential(
-            nn.Dropout(fusion.dropout),
-            nn.Linear(fusion.width, fusion.width),
-            nn.GELU(),
-            nn.Linear(fusion.width, len(CELLS)),
+        self.token_noise = FeatureNoise(settings.fusion.feature_noise)
+        self.members = nn.ModuleList(
+            Member(
+                settings.fusion,
+                pooling=settings.pooling,
+                widths=widths,
+                ordinals=settings.ordinals,
+                classes=len(settings.classes),
+                lexical=settings.lexical,
+            )
+            for _ in range(settings.members)
         )
 
     def forward(self, inputs: NetworkInputs) -> Float[Tensor, "rows cells"]:
-        """Uncalibrated logits, in the order of `protocol.CELLS`."""
-        windows = inputs.window_vectors
-        if windows is None:
-            if inputs.packed is None:
-                raise ValueError("a batch holds windows to read, or their vectors")
-            windows = self.text_tower(inputs.packed)
-        text = windows[inputs.slots.clamp(min=0)]
-        image, present = self._images(inputs, like=text)
-        fused = self.fusion(
-            image,
+        """Uncalibrated logits of all members together, in the order of `protocol.CELLS`."""
+        return self.cells(self.class_log_probabilities(inputs).mean(dim=0))
+
+    def class_log_probabilities(
+        self, inputs: NetworkInputs
+    ) -> Float[Tensor, "members rows classes"]:
+        """What each member says, up to a constant a row."""
+        vectors = self._read(inputs)
+        return torch.stack([member(vectors, inputs=inputs) for member in self.members])
+
+    def cells(self, classes: Float[Tensor, "*rows classes"]) -> Float[Tensor, "*rows cells"]:
+        """From log-probabilities of classes, up to a constant a row, to those of cells."""
+        return cell_log_probabilities(classes, classes=self.settings.classes)
+
+    @property
+    def pools_tokens(self) -> bool:
+        """Whether the members read the text tower's tokens, not its pooled windows."""
+        return self.settings.pooling.queries > 0
+
+    @property
+    def heads(self) -> nn.ModuleDict:
+        """Everything that is trained from scratch."""
+        return nn.ModuleDict({"members": self.members})
+
+    def _read(self, inputs: NetworkInputs) -> TowerVectors:
+        """The towers' part, or what is cached of it."""
+        packed, windows, tokens = inputs.packed, inputs.window_vectors, inputs.token_vectors
+        if windows is None and packed is None:
+            raise ValueError("a batch holds windows to read, or their vectors")
+        if packed is not None and self.pools_tokens and tokens is None:
+            tokens = self.text_tower.tokens(packed)
+        elif packed is not None and not self.pools_tokens and windows is None:
+            windows = self.text_tower(packed)
+        like = windows if tokens is None else tokens
+        if like is None:
+            raise ValueError("the members pool tokens: a batch of pooled windows holds none")
+        image, present = self._images(inputs, like=like)
+        return TowerVectors(
+            image=image,
             image_present=present,
-            text=text,
-            roles=inputs.roles,
-            ordinals=inputs.ordinals,
+            windows=windows,
+            tokens=None
+            if tokens is None or packed is None
+            else ReadTokens.of(tokens, packed=packed, noise=self.token_noise),
         )
-        logits: Tensor = self.head(fused)
-        return logits
 
     def _images(self, inputs: NetworkInputs, *, like: Tensor) -> tuple[Tensor, Tensor]:
         """Image vectors per row, and which rows have an image."""
@@ -67,25 +131,17 @@ class Network(nn.Module):
             features = like.new_zeros(shape)
         return features[inputs.image_slots.clamp(min=0)], present
 
-    @property
-    def heads(self) -> nn.ModuleDict:
-        """Everything that is trained from scratch: fusion and head."""
-        return nn.ModuleDict({"fusion": self.fusion, "head": self.head})
 
-
-def build_network(
-    towers: Towers, *, lora: LoraSettings, fusion: FusionSettings, ordinals: int
-) -> Network:
+def build_network(towers: Towers, *, settings: NetworkSettings) -> Network:
     """An untrained network on pretrained towers, which are frozen and get adapters in place.
 
     Args:
         towers: Of a preset; used, not copied.
-        lora: Adapters, and which towers get them.
-        fusion: Sizes of the fusion.
-        ordinals: Window numbers that have an embedding of their own.
+        settings: All else.
     """
+    lora = settings.lora
     for tower, wanted in ((towers.image, lora.image), (towers.text, lora.text)):
         tower.requires_grad_(requires_grad=False)
         if wanted:
             add_lora(tower, settings=lora)
-    return Network(towers, fusion=fusion, ordinals=ordinals)
+    return Network(towers, settings=settings)

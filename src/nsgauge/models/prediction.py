@@ -1,18 +1,20 @@
 """Logits for many rows: images first and once, then text under a token budget."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from nsgauge.models.inputs import EncodedWindows, assemble
+from nsgauge.models.inputs import EncodedTokens, EncodedWindows, NetworkInputs, assemble
 from nsgauge.models.network import Network
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.text import TextTower
 from nsgauge.models.windows import RowText
+from nsgauge.protocol import CELLS
 
 
 def batches_under_budget(sizes: Sequence[int], *, tokens_per_batch: int) -> list[list[int]]:
@@ -68,35 +70,89 @@ def encode_windows(
 
 
 @torch.inference_mode()
+def encode_tokens(
+    tower: TextTower, *, windows: Sequence[Window], tokens_per_batch: int
+) -> EncodedTokens:
+    """Tokens of distinct windows, in fp16 on the CPU."""
+    device = next(tower.parameters()).device
+    lengths = np.array([len(window.ids) for window in windows])
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    vectors = torch.empty(int(lengths.sum()), tower.token_width, dtype=torch.float16)
+    for rows in batches_under_budget(lengths.tolist(), tokens_per_batch=tokens_per_batch):
+        batch = [windows[row] for row in rows]
+        order = Packed.order(batch)
+        tokens = tower.tokens(Packed.of(batch).to(device)).half().cpu()
+        places = np.concatenate([np.arange(starts[rows[i]], ends[rows[i]]) for i in order])
+        vectors[torch.from_numpy(places)] = tokens
+    return EncodedTokens(
+        start={window: int(start) for window, start in zip(windows, starts, strict=True)},
+        vectors=vectors,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowBatch:
+    """Rows to decide on.
+
+    Attributes:
+        texts: The rows' windows.
+        image_slots: Per row, index into `image_features`; -1 for no image.
+        image_features: What `encode_images` gave; None if no row has an image.
+        encoded: Holds every window of the rows; None has the tower read them.
+    """
+
+    texts: Sequence[RowText]
+    image_slots: Sequence[int]
+    image_features: Float[Tensor, "images image_tokens image_width"] | None
+    encoded: EncodedWindows | EncodedTokens | None = None
+
+
+@torch.inference_mode()
 def cell_logits(
-    network: Network,
-    *,
-    texts: Sequence[RowText],
-    image_slots: Sequence[int],
-    image_features: Float[Tensor, "images image_tokens image_width"] | None,
-    tokens_per_batch: int,
+    network: Network, *, rows: RowBatch, tokens_per_batch: int
 ) -> Float[np.ndarray, "rows cells"]:
     """Uncalibrated logits of each row, in the order given.
 
     Args:
         network: In eval mode, on the device to run on.
-        texts: The rows' windows.
-        image_slots: Per row, index into `image_features`; -1 for no image.
-        image_features: What `encode_images` gave; None if no row has an image.
+        rows: What to decide on.
         tokens_per_batch: Packed tokens in one forward.
     """
+    logits = np.empty((len(rows.texts), len(CELLS)), dtype=np.float32)
+    for at, inputs in _forwards(network, rows=rows, tokens_per_batch=tokens_per_batch):
+        logits[at] = network(inputs).float().cpu().numpy()
+    return logits
+
+
+@torch.inference_mode()
+def member_log_probabilities(
+    network: Network, *, rows: RowBatch, tokens_per_batch: int
+) -> Float[np.ndarray, "members rows classes"]:
+    """What each member says of each row by itself, in the order given; as `cell_logits`."""
+    settings = network.settings
+    said = np.empty((settings.members, len(rows.texts), len(settings.classes)), dtype=np.float32)
+    for at, inputs in _forwards(network, rows=rows, tokens_per_batch=tokens_per_batch):
+        said[:, at] = network.class_log_probabilities(inputs).float().cpu().numpy()
+    return said
+
+
+def _forwards(
+    network: Network, *, rows: RowBatch, tokens_per_batch: int
+) -> Iterator[tuple[list[int], NetworkInputs]]:
+    """Row numbers and inputs of one forward after another."""
     device = next(network.parameters()).device
-    logits = np.empty((len(texts), 4), dtype=np.float32)
-    sizes = [sum(len(window.ids) for window in text.windows) for text in texts]
-    for rows in batches_under_budget(sizes, tokens_per_batch=tokens_per_batch):
-        slots = [image_slots[row] for row in rows]
+    sizes = [sum(len(window.ids) for window in text.windows) for text in rows.texts]
+    features = rows.image_features
+    for at in batches_under_budget(sizes, tokens_per_batch=tokens_per_batch):
+        slots = [rows.image_slots[row] for row in at]
         distinct = sorted({slot for slot in slots if slot >= 0})
         local = {slot: index for index, slot in enumerate(distinct)} | {-1: -1}
-        features = None if image_features is None or not distinct else image_features[distinct]
         inputs = assemble(
-            [texts[row] for row in rows],
+            [rows.texts[row] for row in at],
             image_slots=[local[slot] for slot in slots],
-            image_features=features,
+            image_features=None if features is None or not distinct else features[distinct],
+            encoded=rows.encoded,
+            lexical=network.settings.lexical,
         )
-        logits[rows] = network(inputs.to(device)).float().cpu().numpy()
-    return logits
+        yield at, inputs.to(device)

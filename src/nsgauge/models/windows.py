@@ -24,16 +24,18 @@ class TextRole(IntEnum):
 class WindowPolicy(Settings):
     """How a prompt and a response become windows.
 
-    `joint` reads the prompt's first `prompt_tokens` and a stretch of the response in one window;
-    `apart` reads them in windows of their own, so that a prompt is encoded once for all its
-    responses. `max_windows` caps the windows of each text; a row that hits it is `truncated`.
-    `window_tokens` (start and end tokens included) must fit the tower's context; None is all of it.
-    Shorter windows save nothing where the tower has them padded to its context (SigLIP).
+    `joint` reads the prompt's first `prompt_tokens` and a stretch of the response in one window,
+    and before the prompt the first `caption_tokens` of a caption; `apart` reads them in windows of
+    their own, so that a prompt is encoded once for all its responses. `max_windows` caps the
+    windows of each text; a row that hits it is `truncated`. `window_tokens` (start and end tokens
+    included) must fit the tower's context; None is all of it. Shorter windows save nothing where
+    the tower has them padded to its context (SigLIP).
     """
 
     layout: Literal["joint", "apart"] = "joint"
     window_tokens: int | None = Field(None, ge=8)
     prompt_tokens: int = Field(64, ge=1)
+    caption_tokens: int = Field(0, ge=0)
     max_windows: int = Field(8, ge=1, le=64)
 
 
@@ -46,12 +48,14 @@ class RowText:
         roles: What each window holds.
         ordinals: 0, 1, ... within the windows of the same role.
         truncated: Whether a cap cut the prompt, the response or the caption.
+        response_ids: The response's own tokens, window after window.
     """
 
     windows: tuple[Window, ...]
     roles: tuple[TextRole, ...]
     ordinals: tuple[int, ...]
     truncated: bool
+    response_ids: tuple[tuple[int, ...], ...] = ()
 
     @property
     def response_windows(self) -> int:
@@ -97,10 +101,11 @@ class RowReader:
         self._context = context
         self._opening = () if tokenizer.start is None else (tokenizer.start,)
         self._room = window - len(self._opening) - 1
-        if policy.layout == "joint" and self._response_room(policy.prompt_tokens) < 1:
+        head = policy.prompt_tokens + policy.caption_tokens
+        if policy.layout == "joint" and self._response_room(head) < 1:
             raise ValueError(
-                f"prompt_tokens {policy.prompt_tokens} leaves no room for the response in a "
-                f"window of {window}: lower it or choose layout: apart"
+                f"prompt_tokens and caption_tokens, {head} together, leave no room for the "
+                f"response in a window of {window}: lower them or choose layout: apart"
             )
 
     def read(
@@ -124,7 +129,7 @@ class RowReader:
         ]
 
     def _response_room(self, prompt_tokens: int) -> int:
-        return self._room - prompt_tokens - 1
+        return self._room - prompt_tokens - 1 - len(self._tokenizer.between)
 
     def _row(
         self,
@@ -134,22 +139,31 @@ class RowReader:
         caption: tuple[int, ...] | None,
         unread: bool,
     ) -> RowText:
-        room = self._room
+        room, policy = self._room, self._policy
         parts: list[tuple[TextRole, list[Window]]] = []
-        if self._policy.layout == "joint":
-            head, rest = prompt[: self._policy.prompt_tokens], prompt[self._policy.prompt_tokens :]
+        if policy.layout == "joint":
+            shown, caption = _cut(caption, at=policy.caption_tokens)
+            head, rest = prompt[: policy.prompt_tokens], prompt[policy.prompt_tokens :]
+            head = shown + head
             stretches = balanced(response, capacity=self._response_room(len(head)))
             if rest:
                 parts.append((TextRole.PROMPT, self._singles(balanced(rest, capacity=room))))
             parts.append((TextRole.JOINT, [self._pair(head, stretch) for stretch in stretches]))
         else:
             parts.append((TextRole.PROMPT, self._singles(balanced(prompt, capacity=room))))
-            parts.append((TextRole.RESPONSE, self._singles(balanced(response, capacity=room))))
+            stretches = balanced(response, capacity=room)
+            parts.append((TextRole.RESPONSE, self._singles(stretches)))
         if caption is not None:
             parts.append((TextRole.CAPTION, self._singles(balanced(caption, capacity=room))))
-        return self._capped(parts, unread=unread)
+        return self._capped(parts, stretches=stretches, unread=unread)
 
-    def _capped(self, parts: list[tuple[TextRole, list[Window]]], *, unread: bool) -> RowText:
+    def _capped(
+        self,
+        parts: list[tuple[TextRole, list[Window]]],
+        *,
+        stretches: list[tuple[int, ...]],
+        unread: bool,
+    ) -> RowText:
         cap = self._policy.max_windows
         kept = [
             (window, role, ordinal)
@@ -158,7 +172,13 @@ class RowReader:
         ]
         windows, roles, ordinals = zip(*kept, strict=True)
         truncated = unread or any(len(part) > cap for _, part in parts)
-        return RowText(windows=windows, roles=roles, ordinals=ordinals, truncated=truncated)
+        return RowText(
+            windows=windows,
+            roles=roles,
+            ordinals=ordinals,
+            truncated=truncated,
+            response_ids=tuple(stretches[:cap]),
+        )
 
     def _singles(self, stretches: list[tuple[int, ...]]) -> list[Window]:
         return [
@@ -166,7 +186,7 @@ class RowReader:
         ]
 
     def _pair(self, first: tuple[int, ...], second: tuple[int, ...]) -> Window:
-        head = (*self._opening, *first, self._tokenizer.end)
+        head = (*self._opening, *first, self._tokenizer.end, *self._tokenizer.between)
         return self._padded(head, second=(*second, self._tokenizer.end))
 
     def _padded(self, first: tuple[int, ...], *, second: tuple[int, ...] = ()) -> Window:
@@ -176,3 +196,12 @@ class RowReader:
             return Window(ids, segments)
         missing = self._context - len(ids)
         return Window(ids + (self._tokenizer.pad,) * missing, segments + (0,) * missing)
+
+
+def _cut(
+    caption: tuple[int, ...] | None, *, at: int
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """What of a caption stands before the prompt, and what needs windows of its own."""
+    if caption is None or at == 0:
+        return (), caption
+    return caption[:at], caption[at:] or None

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
+from nsgauge.data.categories import categories_of
 from nsgauge.data.images import decode_image, image_digest, pixels, read_image
-from nsgauge.data.split import Side, assign_sides, group_keys, item_key
+from nsgauge.data.split import Side, assign_parts, assign_sides, group_keys, item_key
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of
 from nsgauge.data.targets import Making, targets_from_verdicts
 from nsgauge.errors import DataError, ImageError
+from nsgauge.models.classes import CELL_CLASSES, CellClass
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.windows import RowReader, RowText
 from nsgauge.records import ResponseState, Triple
-from nsgauge.train.recipe import Recipe
+from nsgauge.train.recipe import Recipe, TeacherSettings
 
 Pixels = UInt8[np.ndarray, "3 side side"]
 
@@ -28,6 +30,10 @@ class Corpus:
         triples: The rows.
         texts: Their windows.
         masses: Their targets.
+        classes: What the teacher tells apart: the cells, or its own categories.
+        shares: Per row, the share of its votes that named each class; zeros where none did.
+        parts: Per row, which member of a committee doesn't learn from it; -1 on the test side and
+            where there is no committee.
         image_digests: Per row, SHA-256 of its picture's bytes; None where there is none.
         images: Decoded pictures by digest.
         sides: Which side of the split each row is on.
@@ -38,6 +44,9 @@ class Corpus:
     triples: list[Triple]
     texts: list[RowText]
     masses: Float[np.ndarray, "rows observations"]
+    classes: tuple[CellClass, ...]
+    shares: Float[np.ndarray, "rows classes"]
+    parts: Int[np.ndarray, " rows"]
     image_digests: list[str | None]
     images: dict[str, Pixels]
     sides: list[Side]
@@ -89,18 +98,52 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
     _check_vllms({triple.vllm for triple in kept}, unseen=recipe.split.unseen_vllms)
     kept, digests, images = _with_images(kept, data=data, towers=towers, left_out=left_out)
     keys = group_keys([item_key(t.benchmark, t.item_id) for t in kept], image_digests=digests)
+    masses = np.array([mass_of[t.triple_id] for t in kept], dtype=np.float32).reshape(-1, 8)
+    classes, shares = _classes(kept, data=data, teacher=teacher)
+    sides, parts = _sides(keys, vllms=[t.vllm for t in kept], recipe=recipe)
     corpus = Corpus(
         triples=kept,
         texts=_texts(kept, digests=digests, recipe=recipe, towers=towers),
-        masses=np.array([mass_of[t.triple_id] for t in kept], dtype=np.float32).reshape(-1, 8),
+        masses=masses,
+        classes=classes,
+        shares=shares,
+        parts=parts,
         image_digests=digests,
         images=images,
-        sides=assign_sides(keys, settings=recipe.split, vllms=[t.vllm for t in kept]),
+        sides=sides,
         left_out=dict(left_out),
         making=targets.making,
     )
-    _check_sides(corpus, data=data)
+    _check_sides(corpus, data=data, committee=recipe.committee)
     return corpus
+
+
+def _classes(
+    triples: list[Triple], *, data: Path, teacher: TeacherSettings
+) -> tuple[tuple[CellClass, ...], Float[np.ndarray, "rows classes"]]:
+    """What the head tells apart, and what the teacher named; of the cells themselves, nothing."""
+    if not teacher.categories:
+        return CELL_CLASSES, np.zeros((len(triples), len(CELL_CLASSES)), dtype=np.float32)
+    found = categories_of(
+        read_verdicts(data),
+        judges=teacher.judges,
+        triple_ids=[triple.triple_id for triple in triples],
+    )
+    named = zip(found.names, found.cells, strict=True)
+    classes = tuple(CellClass(name=name, cell=cell) for name, cell in named)
+    return classes, found.shares.astype(np.float32)
+
+
+def _sides(
+    keys: list[str], *, vllms: list[str], recipe: Recipe
+) -> tuple[list[Side], Int[np.ndarray, " rows"]]:
+    """Sides and parts; a committee learns from every row that isn't for testing."""
+    sides = assign_sides(keys, settings=recipe.split, vllms=vllms)
+    if recipe.committee == 1:
+        return sides, np.full(len(keys), -1)
+    test = np.array([side is Side.TEST for side in sides], dtype=bool)
+    parts = np.array(assign_parts(keys, settings=recipe.split, parts=recipe.committee))
+    return [side if side is Side.TEST else Side.TRAIN for side in sides], np.where(test, -1, parts)
 
 
 def _check_vllms(present: set[str], *, unseen: tuple[str, ...]) -> None:
@@ -166,9 +209,10 @@ def _texts(
     )
 
 
-def _check_sides(corpus: Corpus, *, data: Path) -> None:
+def _check_sides(corpus: Corpus, *, data: Path, committee: int) -> None:
     counts = Counter(corpus.sides)
-    empty = [side for side in (Side.TRAIN, Side.VALIDATION) if not counts[side]]
+    wanted = (Side.TRAIN, Side.VALIDATION) if committee == 1 else (Side.TRAIN,)
+    empty = [side for side in wanted if not counts[side]]
     if empty:
         raise DataError(
             f"{data}: no rows on the {' or '.join(empty)} side of the split "

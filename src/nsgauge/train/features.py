@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nsgauge.models.inputs import EncodedWindows
+from nsgauge.models.inputs import EncodedTokens, EncodedWindows
 from nsgauge.models.network import Network
-from nsgauge.models.prediction import cell_logits, encode_images, encode_windows
+from nsgauge.models.prediction import (
+    RowBatch,
+    cell_logits,
+    encode_images,
+    encode_tokens,
+    encode_windows,
+    member_log_probabilities,
+)
+from nsgauge.models.towers.packing import Window
 from nsgauge.train.corpus import Corpus
+from nsgauge.train.token_cache import cached_tokens
 
 TOKENS_PER_BATCH = 8192
 IMAGES_PER_BATCH = 32
@@ -23,43 +34,88 @@ class CorpusVectors:
     Attributes:
         images: Vectors of each image, by `image_index`; None without images.
         image_index: Row of an image in `images`, by digest.
-        windows: Vectors of each window.
+        windows: Vectors of each window, or its tokens where the members pool them.
     """
 
     images: Float[Tensor, "images image_tokens image_width"] | None
     image_index: dict[str, int]
-    windows: EncodedWindows
+    windows: EncodedWindows | EncodedTokens
 
 
-def corpus_vectors(network: Network, *, corpus: Corpus) -> CorpusVectors:
-    """Encode a corpus; leaves the network in eval mode."""
+def corpus_vectors(network: Network, *, corpus: Corpus, cache: Path | None) -> CorpusVectors:
+    """Encode a corpus; leaves the network in eval mode.
+
+    Args:
+        network: With its towers as they are.
+        corpus: Whose pictures and windows.
+        cache: Folder of tokens that outlives the training; None for none.
+    """
     network.eval()
     distinct = dict.fromkeys(window for text in corpus.texts for window in text.windows)
     digests = sorted(corpus.images)
     return CorpusVectors(
         images=_image_vectors(network, corpus=corpus, digests=digests),
         image_index={digest: index for index, digest in enumerate(digests)},
-        windows=encode_windows(
-            network.text_tower, windows=list(distinct), tokens_per_batch=TOKENS_PER_BATCH
-        ),
+        windows=_windows(network, windows=list(distinct), cache=cache),
     )
 
 
 def corpus_logits(
-    network: Network, *, corpus: Corpus, rows: list[int]
+    network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None = None
 ) -> Float[np.ndarray, "rows cells"]:
-    """Uncalibrated logits of some rows of a corpus; leaves the network in eval mode."""
+    """Uncalibrated logits of some rows of a corpus; leaves the network in eval mode.
+
+    Args:
+        network: Whose.
+        corpus: What is decided on.
+        rows: Row numbers.
+        vectors: What the towers made of the corpus; None has them read the rows.
+    """
     network.eval()
+    batch = _row_batch(network, corpus=corpus, rows=rows, vectors=vectors)
+    return cell_logits(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
+
+
+def held_out_logits(
+    network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None = None
+) -> Float[np.ndarray, "rows cells"]:
+    """As `corpus_logits`, but each row's are those of the one member that didn't learn from it."""
+    network.eval()
+    batch = _row_batch(network, corpus=corpus, rows=rows, vectors=vectors)
+    said = member_log_probabilities(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
+    unlearned = said[corpus.parts[list(rows)], np.arange(len(rows))]
+    return network.cells(torch.from_numpy(unlearned)).numpy()
+
+
+def _row_batch(
+    network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None
+) -> RowBatch:
     digests = [corpus.image_digests[row] for row in rows]
     distinct = sorted({digest for digest in digests if digest is not None})
     slot = {digest: index for index, digest in enumerate(distinct)}
-    return cell_logits(
-        network,
+    if vectors is None:
+        features = _image_vectors(network, corpus=corpus, digests=distinct)
+    elif vectors.images is None or not distinct:
+        features = None
+    else:
+        features = vectors.images[[vectors.image_index[digest] for digest in distinct]]
+    return RowBatch(
         texts=[corpus.texts[row] for row in rows],
         image_slots=[-1 if digest is None else slot[digest] for digest in digests],
-        image_features=_image_vectors(network, corpus=corpus, digests=distinct),
-        tokens_per_batch=TOKENS_PER_BATCH,
+        image_features=features,
+        encoded=None if vectors is None else vectors.windows,
     )
+
+
+def _windows(
+    network: Network, *, windows: Sequence[Window], cache: Path | None
+) -> EncodedWindows | EncodedTokens:
+    tower = network.text_tower
+    if not network.pools_tokens:
+        return encode_windows(tower, windows=windows, tokens_per_batch=TOKENS_PER_BATCH)
+    if cache is None:
+        return encode_tokens(tower, windows=windows, tokens_per_batch=TOKENS_PER_BATCH)
+    return cached_tokens(tower, windows=windows, cache=cache, tokens_per_batch=TOKENS_PER_BATCH)
 
 
 def _image_vectors(

@@ -21,16 +21,23 @@ from nsgauge.data.folders import check_free
 from nsgauge.data.split import Side, item_key
 from nsgauge.data.tables import data_fingerprint, read_verdicts
 from nsgauge.models.calibrator import Calibrator
-from nsgauge.models.network import Network, build_network
+from nsgauge.models.classes import CellClass
+from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.protocol import Rate, rate_shares
 from nsgauge.train.axes import AxisQuality, axis_labels, axis_quality
 from nsgauge.train.calibrate import fit_calibrator, threshold_choice
+from nsgauge.train.channels import fit_channels
 from nsgauge.train.corpus import Corpus, load_corpus
-from nsgauge.train.features import corpus_logits
+from nsgauge.train.features import (
+    CorpusVectors,
+    corpus_logits,
+    corpus_vectors,
+    held_out_logits,
+)
 from nsgauge.train.recipe import Recipe
-from nsgauge.train.trainer import RunState, run_training
+from nsgauge.train.trainer import RunState, run_training, wants_vectors
 
 AXES = (Rate.UNSAFE, Rate.NOT_GROUNDED)
 LIBRARIES = ("torch", "open-clip-torch", "timm", "transformers", "peft", "lightning")
@@ -64,7 +71,13 @@ class _Finish:
 
 
 def train(
-    recipe: Recipe, *, data: Path, out: Path, overwrite: bool = False, progress: bool = False
+    recipe: Recipe,
+    *,
+    data: Path,
+    out: Path,
+    overwrite: bool = False,
+    progress: bool = False,
+    cache: Path | None = None,
 ) -> TrainingResult:
     """Train a classifier and save its bundle.
 
@@ -77,6 +90,7 @@ def train(
         out: Where the bundle goes.
         overwrite: Replace a bundle that is there, and forget an earlier run.
         progress: Show a progress bar.
+        cache: Folder where frozen towers' tokens are kept for other trainings; None for none.
 
     Raises:
         SettingsError: the towers can't be had, or `OUT.run` is another run's.
@@ -86,13 +100,23 @@ def train(
     started = time.monotonic()
     towers = load_towers(load_preset(recipe.preset), tower_directory=recipe.tower_directory)
     corpus = load_corpus(data, recipe=recipe, towers=towers)
-    state = RunState(folder=out.with_name(out.name + ".run"), key=_run_key(recipe, data=data))
-    network = _seeded_network(recipe, towers=towers)
+    state = RunState(
+        folder=out.with_name(out.name + ".run"),
+        key=_run_key(recipe, data=data),
+        progress=progress,
+    )
+    network = _seeded_network(recipe, towers=towers, classes=corpus.classes)
     resumed = state.claim(fresh=overwrite)
-    run_training(network, corpus=corpus, recipe=recipe, state=state, progress=progress)
-    finish = _finish(network, corpus=corpus, recipe=recipe)
+    vectors = None
+    if wants_vectors(recipe, state=state):
+        vectors = corpus_vectors(network, corpus=corpus, cache=cache)
+    run_training(network, corpus=corpus, vectors=vectors, recipe=recipe, state=state)
+    if recipe.lexical is not None:
+        fit_channels(network, corpus=corpus, settings=recipe.lexical)
+    untouched = not recipe.optimisation.adapted.epochs
+    finish = _finish(network, corpus=corpus, vectors=vectors if untouched else None, recipe=recipe)
     facts = _facts(recipe, data=data, corpus=corpus, finish=finish, started=started)
-    manifest = _manifest(recipe, towers=towers, finish=finish, facts=facts)
+    manifest = _manifest(recipe, towers=towers, network=network, finish=finish, facts=facts)
     seen = corpus.item_keys(Side.TRAIN, Side.VALIDATION, Side.CALIBRATION)
     save_bundle(out, manifest=manifest, network=network, seen_keys=seen, overwrite=overwrite)
     return TrainingResult(bundle=out, manifest=manifest, quality=finish.quality, resumed=resumed)
@@ -103,29 +127,44 @@ def _run_key(recipe: Recipe, *, data: Path) -> str:
     return sha256(content.encode()).hexdigest()
 
 
-def _seeded_network(recipe: Recipe, *, towers: Towers) -> Network:
+def _seeded_network(recipe: Recipe, *, towers: Towers, classes: tuple[CellClass, ...]) -> Network:
     """The untrained network; torch takes its initial weights from one global generator."""
     torch.manual_seed(recipe.seed)
-    return build_network(
-        towers,
+    settings = NetworkSettings(
         lora=recipe.lora,
         fusion=recipe.fusion,
+        pooling=recipe.pooling,
+        members=recipe.committee,
+        classes=classes,
         ordinals=recipe.windows.max_windows,
+        lexical=recipe.lexical,
     )
+    return build_network(towers, settings=settings)
 
 
-def _finish(network: Network, *, corpus: Corpus, recipe: Recipe) -> _Finish:
-    """Calibrate on the calibration side, then choose thresholds on validation."""
-    held = corpus.rows_of(Side.CALIBRATION)
+def _finish(
+    network: Network, *, corpus: Corpus, vectors: CorpusVectors | None, recipe: Recipe
+) -> _Finish:
+    """Calibrate on the calibration side, then choose thresholds on validation.
+
+    A committee does both on all that it learned from, each row decided by the one member that
+    didn't learn from it.
+    """
+    if recipe.committee > 1:
+        held = validation = corpus.rows_of(Side.TRAIN)
+        held_logits = logits = held_out_logits(network, corpus=corpus, rows=held, vectors=vectors)
+    else:
+        held, validation = (corpus.rows_of(side) for side in (Side.CALIBRATION, Side.VALIDATION))
+        held_logits, logits = (
+            corpus_logits(network, corpus=corpus, rows=rows, vectors=vectors)
+            for rows in (held, validation)
+        )
     calibration = fit_calibrator(
-        corpus_logits(network, corpus=corpus, rows=held),
+        held_logits,
         masses=corpus.masses[held].astype(np.float64),
         generator=np.random.default_rng(recipe.seed),
     )
-    validation = corpus.rows_of(Side.VALIDATION)
-    cells = calibration.calibrator.probabilities(
-        corpus_logits(network, corpus=corpus, rows=validation)
-    )
+    cells = calibration.calibrator.probabilities(logits)
     held_out = [corpus.triples[row] for row in validation]
     items = np.array([item_key(triple.benchmark, triple.item_id) for triple in held_out])
     chosen: dict[Rate, ThresholdChoice] = {}
@@ -185,7 +224,7 @@ def _prompt_hashes(recipe: Recipe, *, data: Path) -> tuple[str, ...]:
 
 
 def _manifest(
-    recipe: Recipe, *, towers: Towers, finish: _Finish, facts: TrainingFacts
+    recipe: Recipe, *, towers: Towers, network: Network, finish: _Finish, facts: TrainingFacts
 ) -> BundleManifest:
     directory = recipe.tower_directory
     return BundleManifest(
@@ -196,8 +235,7 @@ def _manifest(
         tower_fingerprint=towers.fingerprint,
         windows=recipe.windows,
         captions=recipe.captions,
-        lora=recipe.lora,
-        fusion=recipe.fusion,
+        network=network.settings,
         calibrator=finish.calibrator,
         thresholds=Thresholds.model_validate(
             {axis: choice.threshold for axis, choice in finish.thresholds.items()}

@@ -7,31 +7,64 @@ from torch import Tensor
 from nsgauge.protocol import observation_cells
 
 
-def observation_loss(
-    logits: Float[Tensor, "rows cells"],
-    *,
-    masses: Float[Tensor, "rows observations"],
-    smoothing: float = 0.0,
-) -> Float[Tensor, ""]:
-    """Mean over rows of -sum_k mass_k log P(observation k).
+def observation_losses(
+    log_cells: Float[Tensor, "*rows cells"], *, masses: Float[Tensor, "rows observations"]
+) -> Float[Tensor, "*rows"]:
+    """Per row, -sum_k mass_k log P(observation k).
 
     An observation that names a cell costs that cell's negative log-probability; one that names an
     axis alone costs that of the sum of the two cells it leaves open, so a triple with a safety
     verdict alone still teaches.
 
     Args:
-        logits: Of the four cells.
+        log_cells: Log-probabilities of the four cells.
         masses: Per row, the share of votes that said each of `protocol.OBSERVATIONS`; sums to one.
-        smoothing: Share of the mass that is spread evenly over the four cells, in [0, 1).
 
     Source: the marginal likelihood of partially observed labels; with full observations it is the
     ordinary cross-entropy.
     """
-    log_cells = logits.log_softmax(dim=-1)
-    is_open = torch.from_numpy(observation_cells()).to(logits.device)
-    blocked = torch.where(is_open, 0.0, -torch.inf).to(logits.dtype)
-    log_observations = torch.logsumexp(log_cells.unsqueeze(1) + blocked, dim=-1)
-    loss = -(masses * log_observations).sum(dim=-1)
+    is_open = torch.from_numpy(observation_cells()).to(log_cells.device)
+    blocked = torch.where(is_open, 0.0, -torch.inf).to(log_cells.dtype)
+    log_observations = torch.logsumexp(log_cells.unsqueeze(-2) + blocked, dim=-1)
+    return -(masses * log_observations).sum(dim=-1)
+
+
+def row_losses(
+    log_classes: Float[Tensor, "*rows classes"],
+    *,
+    log_cells: Float[Tensor, "*rows cells"],
+    masses: Float[Tensor, "rows observations"],
+    shares: Float[Tensor, "rows classes"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, "*rows"]:
+    """Per row, the cross-entropy against its classes where the teacher named them, else its cells.
+
+    Args:
+        log_classes: Log-probabilities of the classes.
+        log_cells: Of the four cells, the same probabilities summed.
+        masses: As in `observation_losses`.
+        shares: Per row, the share of votes that named each class; zeros where none did.
+        smoothing: Share of the mass that is spread evenly over the classes, in [0, 1).
+    """
+    by_class = -(shares * log_classes).sum(dim=-1)
+    by_cell = observation_losses(log_cells, masses=masses)
+    losses = torch.where(shares.sum(dim=-1) > 0, by_class, by_cell)
     if smoothing:
-        loss = (1 - smoothing) * loss - smoothing * log_cells.mean(dim=-1)
-    return loss.mean()
+        losses = (1 - smoothing) * losses - smoothing * log_classes.mean(dim=-1)
+    return losses
+
+
+def committee_loss(
+    losses: Float[Tensor, "members rows"], *, teaches: Float[Tensor, "members rows"]
+) -> Float[Tensor, ""]:
+    """Each member's mean over the rows that teach it, summed and divided by the root of the number.
+
+    So that the gradient is as long as that of one member alone, which is what `gradient_norm` is
+    set for; with one member this is the mean over rows.
+
+    Args:
+        losses: Per member and row.
+        teaches: 1 where a row teaches a member, else 0.
+    """
+    means = (losses * teaches).sum(dim=1) / teaches.sum(dim=1).clamp(min=1)
+    return means.sum() / len(means) ** 0.5

@@ -20,20 +20,34 @@ from nsgauge.protocol import CELLS, RATE_CELLS, Rate
 from nsgauge.train.axes import axis_labels
 from nsgauge.train.corpus import Corpus
 from nsgauge.train.features import CorpusVectors
-from nsgauge.train.loss import observation_loss
-from nsgauge.train.recipe import OptimisationSettings, StageSettings
+from nsgauge.train.loss import committee_loss, observation_losses, row_losses
+from nsgauge.train.recipe import OptimisationSettings, Recipe, StageSettings
 
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """Inputs and targets of one step."""
+    """Inputs and targets of one step.
+
+    Attributes:
+        inputs: What the network reads.
+        masses: The rows' targets.
+        shares: Their classes, where the teacher named them.
+        teaches: 1 where a row teaches a member of the committee, else 0.
+    """
 
     inputs: NetworkInputs
     masses: Float[Tensor, "rows observations"]
+    shares: Float[Tensor, "rows classes"]
+    teaches: Float[Tensor, "members rows"]
 
     def to(self, device: torch.device) -> "TrainBatch":
         """The same batch on another device."""
-        return TrainBatch(self.inputs.to(device), self.masses.to(device))
+        return TrainBatch(
+            self.inputs.to(device),
+            self.masses.to(device),
+            self.shares.to(device),
+            self.teaches.to(device),
+        )
 
 
 class CorpusBatches:
@@ -43,6 +57,7 @@ class CorpusBatches:
         corpus: The rows.
         batches: Row numbers of each batch.
         vectors: What the frozen towers made of the corpus; None has the towers read each batch.
+        members: Of the committee.
     """
 
     def __init__(
@@ -51,10 +66,12 @@ class CorpusBatches:
         *,
         batches: Sequence[Sequence[int]],
         vectors: CorpusVectors | None,
+        members: int,
     ) -> None:
         self._corpus = corpus
         self._batches = batches
         self._vectors = vectors
+        self._members = members
 
     def __len__(self) -> int:
         """How many batches."""
@@ -82,20 +99,32 @@ class CorpusBatches:
             image_features=features,
             encoded=None if vectors is None else vectors.windows,
         )
-        return TrainBatch(inputs, torch.from_numpy(corpus.masses[list(rows)]))
+        members = np.arange(self._members)[:, None]
+        return TrainBatch(
+            inputs,
+            masses=torch.from_numpy(corpus.masses[list(rows)]),
+            shares=torch.from_numpy(corpus.shares[list(rows)]),
+            teaches=torch.from_numpy((members != corpus.parts[list(rows)]).astype(np.float32)),
+        )
 
 
 class CorpusModule(lightning.LightningDataModule):
     """Train and validation batches of a corpus; the order depends on seed and epoch alone."""
 
     def __init__(
-        self, corpus: Corpus, *, stage: StageSettings, vectors: CorpusVectors | None, seed: int
+        self,
+        corpus: Corpus,
+        *,
+        recipe: Recipe,
+        stage: StageSettings,
+        vectors: CorpusVectors | None,
     ) -> None:
         super().__init__()
         self._corpus = corpus
         self._stage = stage
         self._vectors = vectors
-        self._seed = seed
+        self._seed = recipe.seed
+        self._members = recipe.committee
 
     def train_dataloader(self) -> CorpusBatches:
         """This epoch's shuffled batches."""
@@ -125,6 +154,7 @@ class CorpusModule(lightning.LightningDataModule):
             self._corpus,
             batches=[[rows[i] for i in batch] for batch in batches],
             vectors=self._vectors,
+            members=self._members,
         )
 
 
@@ -158,18 +188,22 @@ class NetworkModule(lightning.LightningModule):
 
     def training_step(self, batch: TrainBatch, _index: int) -> Tensor:
         """Loss of one step."""
-        loss = observation_loss(
-            self.network(batch.inputs),
+        said = self.network.class_log_probabilities(batch.inputs).float()
+        losses = row_losses(
+            said,
+            log_cells=self.network.cells(said),
             masses=batch.masses,
+            shares=batch.shares,
             smoothing=self._settings.label_smoothing,
         )
+        loss = committee_loss(losses, teaches=batch.teaches)
         self.log("train_loss", loss, batch_size=len(batch.masses), on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: TrainBatch, _index: int) -> None:
         """Loss and average precision per axis, over the rows whose axis the teacher named."""
         logits = self.network(batch.inputs).float()
-        loss = observation_loss(logits, masses=batch.masses)
+        loss = observation_losses(logits.log_softmax(dim=-1), masses=batch.masses).mean()
         self.log("val_loss", loss, batch_size=len(batch.masses), prog_bar=True)
         probabilities = logits.softmax(dim=-1)
         for rate, metric in self._precision.items():
@@ -198,6 +232,7 @@ class NetworkModule(lightning.LightningModule):
                 {"params": [p for n, p in trained if ".lora_" not in n], "lr": stage.head_rate},
             ],
             weight_decay=self._settings.weight_decay,
+            fused=True,
         )
         ramp = max(1, int(stage.ramp_share * self._steps))
 

@@ -9,7 +9,9 @@ from nsgauge.data.dawid_skene import FEWEST_JUDGES
 from nsgauge.data.split import SplitSettings
 from nsgauge.data.targets import Consensus
 from nsgauge.models.fusion import FusionSettings
+from nsgauge.models.lexical import LexicalSettings
 from nsgauge.models.lora import LoraSettings
+from nsgauge.models.pooling import PoolingSettings
 from nsgauge.models.windows import WindowPolicy
 from nsgauge.settings import Settings, Shelf
 
@@ -22,10 +24,13 @@ class TeacherSettings(Settings):
     `consensus` says what several judges together are taken to say: `pooled`, where every answered
     vote counts the same, or `dawid_skene`, where a judge counts as much as the others find it
     right. The latter needs triples that three of them answered.
+    With `categories` the judges' own finer classes are learned, each inside its cell; a triple
+    whose votes name none still teaches its cell.
     """
 
     judges: tuple[str, ...] = Field(min_length=1)
     consensus: Consensus = Consensus.POOLED
+    categories: bool = False
 
     @model_validator(mode="after")
     def _a_consensus_has_three_judges(self) -> "TeacherSettings":
@@ -124,6 +129,12 @@ class Recipe(Settings):
 
     `captions: true` lets a picture's description stand in where the picture is missing; such rows
     are marked `caption` everywhere and are never reported as having been looked at.
+
+    `committee` members share the frozen towers and divide all rows that aren't for testing into as
+    many parts by item; each learns from all parts but its own, for a fixed number of epochs. So
+    every row is learned from, and the calibrator and the thresholds come from what each member says
+    of the part that it hasn't seen (cross-fitting). `lexical` adds what the words of the response
+    alone say.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -135,9 +146,21 @@ class Recipe(Settings):
     windows: WindowPolicy = WindowPolicy()
     captions: bool = False
     lora: LoraSettings = LoraSettings()
+    pooling: PoolingSettings = PoolingSettings()
     fusion: FusionSettings = FusionSettings()
+    committee: int = Field(1, ge=1, le=32)
+    lexical: LexicalSettings | None = None
     optimisation: OptimisationSettings = OptimisationSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
+
+    @model_validator(mode="after")
+    def _a_committee_shares_its_towers(self) -> "Recipe":
+        if self.committee > 1 and self.optimisation.adapted.epochs:
+            raise ValueError(
+                "a committee's members share the towers as they are, and adapters would have "
+                "learned from every member's part: set optimisation.adapted.epochs to 0"
+            )
+        return self
 
 
 def recipe_names() -> list[str]:

@@ -20,12 +20,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from nsgauge.errors import SettingsError
 from nsgauge.models.network import Network
 from nsgauge.train.corpus import Corpus
-from nsgauge.train.features import corpus_vectors
+from nsgauge.train.features import CorpusVectors
 from nsgauge.train.module import CorpusModule, NetworkModule
 from nsgauge.train.recipe import Recipe, StageSettings
 
 STATE = "run.json"
 MONITOR = "val_loss"
+FROZEN, ADAPTED = "frozen", "adapted"
 _EXPECTED_WARNINGS = (
     # Batches are assembled from memory: worker processes would only copy the corpus.
     ".*does not have many workers.*",
@@ -45,10 +46,12 @@ class RunState:
     Attributes:
         folder: Holds `run.json` and a folder of checkpoints and logs per stage.
         key: Of recipe and data; a folder with another key is another run's.
+        progress: Show a progress bar.
     """
 
     folder: Path
     key: str
+    progress: bool = False
 
     def claim(self, *, fresh: bool) -> bool:
         """Make the folder this run's.
@@ -83,6 +86,7 @@ class _Stage:
     name: str
     settings: StageSettings
     folder: Path
+    progress: bool
 
     @property
     def last(self) -> Path:
@@ -91,7 +95,7 @@ class _Stage:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the lowest validation loss."""
+        """The checkpoint of the lowest validation loss; a committee's newest."""
         return self.folder / "checkpoints" / "best.ckpt"
 
     @property
@@ -113,50 +117,84 @@ class _Progress(RichProgressBar):
 
 
 def run_training(
-    network: Network, *, corpus: Corpus, recipe: Recipe, state: RunState, progress: bool
+    network: Network,
+    *,
+    corpus: Corpus,
+    vectors: CorpusVectors | None,
+    recipe: Recipe,
+    state: RunState,
 ) -> None:
     """Train the network in place, stage after stage, each from the best snapshot of the last.
 
-    A stage that has ended is not run again; one that was stopped goes on from its last epoch.
+    A stage that has ended is not run again; one that was stopped goes on from its last epoch. A
+    committee has no rows to select on, and ends with its last snapshot.
+
+    Args:
+        network: Untrained.
+        corpus: What is learned.
+        vectors: What the towers as they are make of it; None where no stage leaves them so.
+        recipe: Of the training.
+        state: Where the run keeps its files.
     """
+    for stage in _stages(recipe, state=state):
+        used = vectors if stage.name == FROZEN else None
+        if not stage.done.is_file():
+            _run_stage(network, corpus=corpus, vectors=used, recipe=recipe, stage=stage)
+        _restore(network, path=stage.best)
+
+
+def wants_vectors(recipe: Recipe, *, state: RunState) -> bool:
+    """Whether anything is still to be done with the towers as they are.
+
+    Without an adapted stage that includes what comes after the training.
+    """
+    frozen = [stage for stage in _stages(recipe, state=state) if stage.name == FROZEN]
+    untouched = not recipe.optimisation.adapted.epochs
+    return bool(frozen) and (untouched or not frozen[0].done.is_file())
+
+
+def _stages(recipe: Recipe, *, state: RunState) -> list[_Stage]:
     optimisation = recipe.optimisation
-    for name, settings in (("frozen", optimisation.frozen), ("adapted", optimisation.adapted)):
-        if settings.epochs:
-            stage = _Stage(name=name, settings=settings, folder=state.folder / name)
-            _run_stage(network, corpus=corpus, recipe=recipe, stage=stage, progress=progress)
+    return [
+        _Stage(name=name, settings=settings, folder=state.folder / name, progress=state.progress)
+        for name, settings in ((FROZEN, optimisation.frozen), (ADAPTED, optimisation.adapted))
+        if settings.epochs
+    ]
 
 
 def _run_stage(
-    network: Network, *, corpus: Corpus, recipe: Recipe, stage: _Stage, progress: bool
+    network: Network,
+    *,
+    corpus: Corpus,
+    vectors: CorpusVectors | None,
+    recipe: Recipe,
+    stage: _Stage,
 ) -> None:
-    if not stage.done.is_file():
-        vectors = corpus_vectors(network, corpus=corpus) if stage.name == "frozen" else None
-        batches = CorpusModule(corpus, stage=stage.settings, vectors=vectors, seed=recipe.seed)
-        module = NetworkModule(
-            network,
-            settings=recipe.optimisation,
-            stage=stage.settings,
-            steps=stage.settings.epochs * len(batches.train_dataloader()),
-            seed=recipe.seed,
+    batches = CorpusModule(corpus, recipe=recipe, stage=stage.settings, vectors=vectors)
+    module = NetworkModule(
+        network,
+        settings=recipe.optimisation,
+        stage=stage.settings,
+        steps=stage.settings.epochs * len(batches.train_dataloader()),
+        seed=recipe.seed,
+    )
+    trainer = _trainer(recipe, stage=stage)
+    # Lightning leaves every module in the mode it finds it in, and encoding left them in eval.
+    network.train()
+    resumed = stage.last.is_file()
+    with warnings.catch_warnings():
+        for known in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=known)
+        trainer.fit(
+            module,
+            datamodule=batches,
+            ckpt_path=stage.last if resumed else None,
+            weights_only=True if resumed else None,
         )
-        trainer = _trainer(recipe, stage=stage, progress=progress)
-        # Lightning leaves every module in the mode it finds it in, and encoding left them in eval.
-        network.train()
-        resumed = stage.last.is_file()
-        with warnings.catch_warnings():
-            for known in _EXPECTED_WARNINGS:
-                warnings.filterwarnings("ignore", message=known)
-            trainer.fit(
-                module,
-                datamodule=batches,
-                ckpt_path=stage.last if resumed else None,
-                weights_only=True if resumed else None,
-            )
-        stage.done.touch()
-    _restore(network, path=stage.best)
+    stage.done.touch()
 
 
-def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trainer:
+def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
     logs = stage.folder / "logs"
     # A resumed stage must not delete what was logged before it was stopped.
     start = f"start-{len(list(logs.glob('csv/start-*')))}"
@@ -164,20 +202,24 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         ModelCheckpoint(
             stage.best.parent,
             filename=stage.best.stem,
-            monitor=MONITOR,
+            # A committee has no rows to select on: the newest snapshot is kept.
+            monitor=None if recipe.committee > 1 else MONITOR,
             save_last=True,
             save_top_k=1,
             # After the epoch is over: a snapshot from within would have it trained again.
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
-        EarlyStopping(MONITOR, patience=stage.settings.patience, check_finite=True),
     ]
+    if recipe.committee == 1:
+        callbacks.append(
+            EarlyStopping(MONITOR, patience=stage.settings.patience, check_finite=True)
+        )
     loggers: list[Logger] = [
         CSVLogger(logs, name="csv", version=start),
         TensorBoardLogger(logs, name="tensorboard", version=start),
     ]
-    if progress:
+    if stage.progress:
         callbacks.append(_Progress(leave=False))
     # Its greetings and tips say nothing of this training.
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -192,8 +234,9 @@ def _trainer(recipe: Recipe, *, stage: _Stage, progress: bool) -> lightning.Trai
         gradient_clip_val=recipe.optimisation.gradient_norm,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
+        limit_val_batches=0 if recipe.committee > 1 else None,
         reload_dataloaders_every_n_epochs=1,
-        enable_progress_bar=progress,
+        enable_progress_bar=stage.progress,
         enable_model_summary=False,
         use_distributed_sampler=False,
         deterministic="warn",

@@ -27,7 +27,7 @@ from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lora import LoraSettings
-from nsgauge.models.network import build_network
+from nsgauge.models.network import NetworkSettings, build_network
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.models.windows import WindowPolicy
@@ -54,14 +54,15 @@ def make_bundle(tmp_path_factory) -> Callable[..., Path]:
         torch.manual_seed(seed)
         towers = load_towers(load_preset("pocket"))
         fusion, lora = FusionSettings(width=32, layers=1), LoraSettings(rank=2, alpha=4)
-        network = build_network(towers, lora=lora, fusion=fusion, ordinals=3)
+        settings = NetworkSettings(lora=lora, fusion=fusion, ordinals=3)
+        network = build_network(towers, settings=settings)
         with torch.no_grad():
             for weight_name, weight in network.named_parameters():
                 if ".lora_B." in weight_name:
                     weight.normal_(std=0.01)
-                if weight_name == "head.3.weight":
+                if weight_name == "members.0.head.3.weight":
                     weight.mul_(20)
-        manifest = _manifest(name, towers=towers, fusion=fusion, lora=lora, vllms=vllms)
+        manifest = _manifest(name, towers=towers, network=settings, vllms=vllms)
         path = tmp_path_factory.mktemp("bundles") / name
         save_bundle(
             path,
@@ -78,8 +79,7 @@ def _manifest(
     name: str,
     *,
     towers: Towers,
-    fusion: FusionSettings,
-    lora: LoraSettings,
+    network: NetworkSettings,
     vllms: tuple[str, ...],
 ) -> BundleManifest:
     return BundleManifest(
@@ -90,12 +90,12 @@ def _manifest(
         tower_fingerprint=towers.fingerprint,
         windows=WindowPolicy(layout="apart", window_tokens=64, max_windows=3),
         captions=False,
-        lora=lora,
-        fusion=fusion,
+        network=network,
         calibrator=Calibrator(method="temperature", scale=1.5),
         thresholds=Thresholds(**THRESHOLDS),
         training=TrainingFacts(
             judges=("sample-judge",),
+            target_making={},
             prompt_hashes=(),
             data_fingerprint="0",
             vllms=vllms,
@@ -103,6 +103,7 @@ def _manifest(
             left_out={},
             recipe={},
             validation={},
+            thresholds={},
             seconds=0.0,
             versions={},
             created="2026-01-01T00:00:00+00:00",

@@ -15,7 +15,7 @@ from nsgauge.data.split import item_key
 from nsgauge.errors import SettingsError
 from nsgauge.eval.scoring.images import ImageVectors, in_order
 from nsgauge.eval.scoring.pictures import Pictures
-from nsgauge.models.prediction import cell_logits
+from nsgauge.models.prediction import RowBatch, cell_logits
 from nsgauge.protocol import CELLS, Rate, rate_shares
 from nsgauge.records import SCORES_SCHEMA, ImageState, ResponseState, ScoreStatus, Triple
 
@@ -118,9 +118,11 @@ class Engine:
         )
         logits = cell_logits(
             self._network,
-            texts=[texts[index] for index in scored],
-            image_slots=[slots[index] for index in scored],
-            image_features=vectors,
+            rows=RowBatch(
+                texts=[texts[index] for index in scored],
+                image_slots=[slots[index] for index in scored],
+                image_features=vectors,
+            ),
             tokens_per_batch=self._tokens_per_batch,
         )
         cells = np.full((len(rows), len(CELLS)), np.nan)
@@ -210,5 +212,5 @@ def _device(name: str | None) -> torch.device:
 def _image_key(bundle: Bundle) -> str:
     """Everything that an image vector depends on beside the picture's bytes."""
     manifest = bundle.manifest
-    adapters = manifest.files["lora.safetensors"] if manifest.lora.image else "no adapters"
+    adapters = manifest.files["lora.safetensors"] if manifest.network.lora.image else "no adapters"
     return "\n".join((manifest.tower_fingerprint, manifest.preset.model_dump_json(), adapters))

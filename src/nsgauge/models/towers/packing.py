@@ -66,7 +66,7 @@ class Packed:
         """
         if not windows or any(not window.ids for window in windows):
             raise ValueError("pack at least one window, each with at least one token")
-        order = sorted(range(len(windows)), key=lambda index: len(windows[index].ids))
+        order = cls.order(windows)
         lengths = tuple(len(windows[index].ids) for index in order)
         restore = np.empty(len(order), dtype=np.int64)
         restore[order] = np.arange(len(order))
@@ -80,6 +80,11 @@ class Packed:
             lengths=lengths,
             restore=torch.from_numpy(restore),
         )
+
+    @staticmethod
+    def order(windows: Sequence[Window]) -> list[int]:
+        """In which order `of` lays windows: the shortest first, else as given."""
+        return sorted(range(len(windows)), key=lambda index: len(windows[index].ids))
 
     def to(self, device: torch.device) -> "Packed":
         """The same sequences on another device."""

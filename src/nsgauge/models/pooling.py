@@ -1,0 +1,100 @@
+"""Pooling: from the tokens that a text tower has read to one vector a window."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from nsgauge.models.noise import FeatureNoise
+from nsgauge.models.towers.packing import Packed
+from nsgauge.settings import Settings
+
+
+class PoolingSettings(Settings):
+    """How a window's tokens become its vector.
+
+    With 0 `queries` the tower pools them as it was trained to. Otherwise each query attends to the
+    tokens and takes `width` numbers from them, beside the tokens' mean; of a joint window the
+    response's tokens alone, which have seen the prompt's.
+    """
+
+    queries: int = Field(0, ge=0, le=64)
+    width: int = Field(64, ge=1, le=1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTokens:
+    """Tokens as the pools of all members take them.
+
+    Attributes:
+        tokens: Of the windows, packed; each normalised to mean 0 and variance 1.
+        read: Which of them a pool reads.
+        means: Of the tokens read, a row a packed window.
+        packed: The windows.
+    """
+
+    tokens: Float[Tensor, "tokens token_width"]
+    read: Bool[Tensor, " tokens"]
+    means: Float[Tensor, "sequences token_width"]
+    packed: Packed
+
+    @classmethod
+    def of(
+        cls, tokens: Float[Tensor, "tokens token_width"], *, packed: Packed, noise: FeatureNoise
+    ) -> "ReadTokens":
+        """Normalise tokens, once for all pools; training adds noise to them."""
+        tokens = noise(layer_norm(tokens, tokens.shape[-1:]))
+        read = read_tokens(packed)
+        means = []
+        for run in packed.runs:
+            here = slice(run.start, run.start + run.count * run.length)
+            share = read[here].view(run.count, run.length).to(tokens.dtype)
+            held = tokens[here].view(run.count, run.length, -1)
+            sums = torch.bmm(share.unsqueeze(1), held).squeeze(1)
+            means.append(sums / share.sum(dim=1, keepdim=True))
+        return cls(tokens=tokens, read=read, means=torch.cat(means), packed=packed)
+
+
+class TokenPool(nn.Module):
+    """Attention pooling with learned queries (one head each, values shared).
+
+    Args:
+        settings: At least one query.
+        token_width: Of the tower's tokens.
+    """
+
+    def __init__(self, settings: PoolingSettings, *, token_width: int) -> None:
+        super().__init__()
+        self.queries = nn.Linear(token_width, settings.queries, bias=False)
+        nn.init.normal_(self.queries.weight, std=0.02)
+        self.values = nn.Linear(token_width, settings.width)
+        self.width = settings.queries * settings.width + token_width
+        """Of a window's vector."""
+
+    def forward(self, given: ReadTokens) -> Float[Tensor, "sequences width"]:
+        """One vector a window, in the order in which the windows were packed from."""
+        scores = self.queries(given.tokens).masked_fill(~given.read[:, None], -torch.inf)
+        values = self.values(given.tokens)
+        taken = []
+        for run in given.packed.runs:
+            here = slice(run.start, run.start + run.count * run.length)
+            weights = scores[here].view(run.count, run.length, -1).softmax(dim=1)
+            held = values[here].view(run.count, run.length, -1)
+            taken.append(torch.bmm(weights.transpose(1, 2), held).flatten(1))
+        pooled = torch.cat([torch.cat(taken), given.means], dim=1)
+        return pooled[given.packed.restore]
+
+
+def read_tokens(packed: Packed) -> Bool[Tensor, " tokens"]:
+    """Which tokens a pool reads: the second text's, or all tokens of a window without one."""
+    parts = []
+    for run in packed.runs:
+        here = slice(run.start, run.start + run.count * run.length)
+        second = packed.segments[here].view(run.count, run.length) == 1
+        # The last token closes the window.
+        second = second & (torch.arange(run.length, device=second.device) < run.length - 1)
+        parts.append((second | ~second.any(dim=1, keepdim=True)).flatten())
+    return torch.cat(parts)
