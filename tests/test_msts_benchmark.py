@@ -4,11 +4,11 @@ import csv
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, cohen_kappa_score
+from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
 from benchmarks.msts import __main__ as experiment
-from benchmarks.msts.measures import Told, auprc_of, measures, paired_difference
-from benchmarks.msts.rows import Rows, lesson, load_rows
+from benchmarks.msts.measures import Told, auprc_of, kappa_of, measures, paired_difference
+from benchmarks.msts.rows import Lesson, Rows, lesson, load_rows
 from benchmarks.msts.runs import FOLDS, Run, all_runs, vllm_groups
 from nsgauge.data.split import Side
 from nsgauge.data.tables import SourceNote, write_data
@@ -122,6 +122,31 @@ def test_measures_are_those_of_scikit_learn(rows):
         assert found[f"{axis}_kappa"] == pytest.approx(
             cohen_kappa_score(positive, told.verdict[axis])
         )
+
+
+def test_agreement_with_a_teacher_is_on_the_rows_where_it_says_something(rows):
+    told = told_at_random(rows, 3, skill=0.7)
+    generator = np.random.default_rng(4)
+    share = generator.choice([0.0, 0.5, 1.0], size=len(rows.triples))
+    known = generator.random(len(rows.triples)) < 0.8
+    taught = Lesson(
+        probability=dict.fromkeys(rows.positive, share), known=dict.fromkeys(rows.positive, known)
+    )
+    found = measures(told, rows=rows, lesson=taught)
+    at = known & (share != 0.5)
+    for axis in rows.positive:
+        ranked = roc_auc_score(share[at] > 0.5, told.probability[axis][at])
+        assert found[f"{axis}_teacher_auroc"] == pytest.approx(ranked)
+        agreed = np.mean((share[at] > 0.5) == told.verdict[axis][at])
+        assert found[f"{axis}_teacher_agreement"] == pytest.approx(agreed)
+
+
+def test_kappa_on_some_rows_is_scikit_learns(rows):
+    told = told_at_random(rows, 5, skill=0.7)
+    at = np.random.default_rng(6).integers(len(rows.triples), size=len(rows.triples))
+    for axis, positive in rows.positive.items():
+        expected = cohen_kappa_score(positive[at], told.verdict[axis][at])
+        assert kappa_of(axis, rows=rows)(told, at) == pytest.approx(expected)
 
 
 def test_a_paired_difference_finds_the_better_and_only_the_better(rows):

@@ -6,9 +6,10 @@ r"""The standing experiment on MSTS, one command, resumable.
 
 Every run's opinions are kept under `--work`, one file a run; a run that is there isn't done again.
 `msts-runs.csv` has a row a run and cell, `msts-table.csv` the means over folds and seeds, and the
-differences in AUPRC to the words alone, paired by item. Truth is always what people say.
+differences in AUPRC and kappa to `--against`, paired by item. Truth is what people say; with
+another teacher, the agreement with that teacher is measured too.
 
-A run of `words` takes about 15 s on one core.
+On one core a run of `words` takes about 15 s.
 """
 
 import argparse
@@ -31,15 +32,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.msts.measures import Told, auprc_of, measures, paired_difference, together
+from benchmarks.msts.measures import (
+    Told,
+    auprc_of,
+    kappa_of,
+    measures,
+    paired_difference,
+    together,
+)
 from benchmarks.msts.methods import METHODS, Opinion, Task
-from benchmarks.msts.rows import AXES, Rows, lesson, load_rows
+from benchmarks.msts.rows import AXES, TRUTH, Lesson, Rows, lesson, load_rows
 from benchmarks.msts.runs import DESIGNS, TEACHERS, Run, all_runs, vllm_groups
 from nsgauge.data.folders import new_file
 from nsgauge.data.tables import data_fingerprint
 from nsgauge.errors import NsgaugeError
 
-BASELINE = "words"
 LIBRARIES = ("nsgauge", "numpy", "scikit-learn", "torch", "transformers")
 Kept = dict[tuple[Run, str], Told]
 
@@ -99,8 +106,17 @@ def kept_opinions(run: Run, *, work: Path, rows: Rows) -> Kept:
     return found
 
 
-def summary(kept: Kept, *, rows: Rows) -> list[dict[str, object]]:
-    """Per method, teacher and cell: all folds of a seed together, then the mean over seeds."""
+def summary(
+    kept: Kept, *, rows: Rows, lessons: dict[str, Lesson], against: str
+) -> list[dict[str, object]]:
+    """Per method, teacher and cell: all folds of a seed together, then the mean over seeds.
+
+    Args:
+        kept: Every run's opinions by cell.
+        rows: All rows.
+        lessons: What each teacher says, people excepted.
+        against: The method that the others are compared with, on the same rows.
+    """
     of_seed: dict[tuple[str, str, str], dict[int, list[Told]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -112,7 +128,7 @@ def summary(kept: Kept, *, rows: Rows) -> list[dict[str, object]]:
     }
     lines = []
     for (method, teacher, cell), seeds in pooled.items():
-        found = [measures(told, rows=rows) for told in seeds.values()]
+        found = [measures(told, rows=rows, lesson=lessons.get(teacher)) for told in seeds.values()]
         line: dict[str, object] = {
             "method": method,
             "teacher": teacher,
@@ -124,23 +140,29 @@ def summary(kept: Kept, *, rows: Rows) -> list[dict[str, object]]:
             line[name] = float(values.mean())
             if len(seeds) > 1:
                 line[f"{name}_sd"] = float(values.std(ddof=1))
-        baseline = pooled.get((BASELINE, teacher, cell))
-        if method != BASELINE and baseline is not None:
-            line |= _against(seeds, baseline, rows=rows)
+        baseline = pooled.get((against, teacher, cell))
+        if method != against and baseline is not None:
+            line |= _differences(seeds, baseline, rows=rows, name=against)
         lines.append(line)
     return lines
 
 
-def _against(seeds: dict[int, Told], baseline: dict[int, Told], *, rows: Rows) -> dict[str, object]:
-    """AUPRC less the baseline's on the same rows, for the first seed of both."""
+def _differences(
+    seeds: dict[int, Told], baseline: dict[int, Told], *, rows: Rows, name: str
+) -> dict[str, object]:
+    """AUPRC and kappa less the baseline's on the same rows, for the first seed of both."""
     ours, theirs = seeds[min(seeds)], baseline[min(baseline)]
     line: dict[str, object] = {}
     for axis in ours.probability:
-        value, low, high = paired_difference(
-            ours, theirs, measure=auprc_of(axis, rows=rows), items=rows.items, seed=0
-        )
-        name = f"{axis}_auprc_less_{BASELINE}"
-        line |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        for what, measure in (
+            ("auprc", auprc_of(axis, rows=rows)),
+            ("kappa", kappa_of(axis, rows=rows)),
+        ):
+            value, low, high = paired_difference(
+                ours, theirs, measure=measure, items=rows.items, seed=0
+            )
+            column = f"{axis}_{what}_less_{name}"
+            line |= {column: value, f"{column}_low": low, f"{column}_high": high}
     return line
 
 
@@ -167,16 +189,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept: Kept = {}
         for run in runs:
             kept |= kept_opinions(run, work=options.work, rows=rows)
+        lessons = {
+            teacher: lesson(options.data, rows=rows, teacher=TEACHERS[teacher])
+            for teacher in options.teachers
+            if teacher != TRUTH
+        }
         origin = _origin(options, arguments=arguments)
     except NsgaugeError as error:
         Console(stderr=True).print(str(error), markup=False)
         return 2
     each = [
         {**{name: getattr(run, name) for name in Run.__slots__}, "cell": cell}
-        | measures(told, rows=rows)
+        | measures(told, rows=rows, lesson=lessons.get(run.teacher))
         for (run, cell), told in kept.items()
     ]
-    lines = summary(kept, rows=rows)
+    lines = summary(kept, rows=rows, lessons=lessons, against=options.against)
     _write(options.out / "msts-runs.csv", [{**line, **origin} for line in each])
     _write(options.out / "msts-table.csv", [{**line, **origin} for line in lines])
     _show(lines)
@@ -199,9 +226,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="MSTS as a data folder")
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps every run")
     parser.add_argument("--out", type=Path, required=True, help="folder of the CSV files")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[BASELINE])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["words"])
     parser.add_argument("--teachers", nargs="+", choices=TEACHERS, default=["human"])
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=["items"])
+    parser.add_argument("--against", choices=METHODS, default="words", help="compare with this one")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     return parser
 

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from benchmarks.lexical import cells_named
-from benchmarks.msts.rows import AXES, Rows
+from benchmarks.msts.rows import AXES, Lesson, Rows
 from nsgauge.eval.agreement import axis_agreement, outcome_agreement
 from nsgauge.eval.calibration import reliability
-from nsgauge.eval.discrimination import average_precision
+from nsgauge.eval.discrimination import auroc, average_precision
 
 RESAMPLES = 1000
 
@@ -40,8 +40,14 @@ def together(folds: Sequence[Told]) -> Told:
     )
 
 
-def measures(told: Told, *, rows: Rows) -> dict[str, float | None]:
-    """Each axis against people, and the three outcomes where both axes are told."""
+def measures(told: Told, *, rows: Rows, lesson: Lesson | None = None) -> dict[str, float | None]:
+    """Each axis against people, and the three outcomes where both axes are told.
+
+    Args:
+        told: Opinions.
+        rows: All rows, with what people say.
+        lesson: What another teacher than people says of them; agreement with it is measured too.
+    """
     items = np.array(rows.items)[told.rows]
     found: dict[str, float | None] = {"rows": float(len(told.rows))}
     for axis, probability in told.probability.items():
@@ -59,11 +65,28 @@ def measures(told: Told, *, rows: Rows) -> dict[str, float | None]:
                 probability, positive=positive, seed=0, resamples=20
             ).smooth_ece.value,
         }
+        if lesson is not None:
+            found |= _against_teacher(told, axis=axis, lesson=lesson, items=items.tolist())
     if len(told.probability) == len(AXES):
         people = {axis: rows.positive[axis][told.rows] for axis in AXES}
         outcomes = outcome_agreement(cells_named(people), predicted_cells=cells_named(told.verdict))
         found["outcome_kappa"] = outcomes.kappa
     return found
+
+
+def _against_teacher(
+    told: Told, *, axis: str, lesson: Lesson, items: Sequence[str]
+) -> dict[str, float | None]:
+    """AUROC and share of equal verdicts against the teacher's own majority, where it has one."""
+    share = lesson.probability[axis][told.rows]
+    sure = lesson.known[axis][told.rows] & (share != 0.5)
+    positive = share[sure] > 0.5
+    codes = np.unique(np.array(items)[sure], return_inverse=True)[1]
+    ranked = auroc(positive, probability=told.probability[axis][sure], codes=codes)
+    return {
+        f"{axis}_teacher_auroc": None if ranked is None else ranked.value,
+        f"{axis}_teacher_agreement": float((told.verdict[axis][sure] == positive).mean()),
+    }
 
 
 Measure = Callable[[Told, Int[np.ndarray, " drawn"]], float | None]
@@ -75,6 +98,19 @@ def auprc_of(axis: str, *, rows: Rows) -> Measure:
     def measure(told: Told, at: Int[np.ndarray, " drawn"]) -> float | None:
         positive = rows.positive[axis][told.rows[at]]
         return average_precision(positive, probability=told.probability[axis][at])
+
+    return measure
+
+
+def kappa_of(axis: str, *, rows: Rows) -> Measure:
+    """Cohen's kappa of the verdicts on some of the told rows."""
+
+    def measure(told: Told, at: Int[np.ndarray, " drawn"]) -> float | None:
+        positive = rows.positive[axis][told.rows[at]]
+        called = told.verdict[axis][at]
+        chance = positive.mean() * called.mean() + (1 - positive.mean()) * (1 - called.mean())
+        agreed = float((positive == called).mean())
+        return None if chance == 1 else float((agreed - chance) / (1 - chance))
 
     return measure
 
