@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from nsgauge.data.split import Side, SplitSettings, assign_sides, group_keys, item_key
+from nsgauge.data.split import (
+    Side,
+    SplitSettings,
+    assign_parts,
+    assign_sides,
+    group_keys,
+    item_key,
+)
 from nsgauge.errors import SettingsError
 
 DEFAULT = SplitSettings()
@@ -139,3 +146,42 @@ def test_an_unseen_vllm_is_on_the_test_side_whatever_its_item():
     assert sides[1::2] == [Side.TEST] * 20
     assert sides[0::2] == plain[0::2]
     assert assign_sides(keys, settings=settings) == plain
+
+
+def test_a_part_is_the_hash_of_salt_and_key():
+    for key in ("item:b/1", "image:ff", "item:x"):
+        draw = int(hashlib.sha256(f"s:part:{key}".encode()).hexdigest()[:16], 16) / 2**64
+        wanted = next(part for part in range(5) if draw < (part + 1) / 5)
+        assert assign_parts([key], settings=SplitSettings(salt="s"), parts=5) == [wanted]
+
+
+@given(rows=ROWS, parts=st.integers(1, 6), order=st.randoms(use_true_random=False))
+def test_a_group_is_in_one_part_in_any_order_and_company(rows, parts, order):
+    keys = keys_of(rows)
+    whole = assign_parts(keys, settings=DEFAULT, parts=parts)
+    part_of = dict(zip(keys, whole, strict=True))
+    assert whole == [part_of[key] for key in keys]
+    assert set(whole) <= set(range(parts))
+    numbers = list(range(len(keys)))
+    order.shuffle(numbers)
+    some = [keys[number] for number in numbers[: len(numbers) // 2]]
+    assert assign_parts(some, settings=DEFAULT, parts=parts) == [part_of[key] for key in some]
+
+
+def test_parts_are_of_like_size_on_every_side():
+    keys = [f"item:{n}" for n in range(10_000)]
+    parts = assign_parts(keys, settings=DEFAULT, parts=5)
+    sides = assign_sides(keys, settings=DEFAULT)
+    for side in Side:
+        here = [part for part, own in zip(parts, sides, strict=True) if own is side]
+        shares = [here.count(part) / len(here) for part in range(5)]
+        # 4.4 standard deviations of a share, from 1,000 draws or so.
+        assert shares == pytest.approx([0.2] * 5, abs=4.4 * (0.16 / len(here)) ** 0.5)
+
+
+def test_another_salt_is_another_cut_and_one_part_is_all():
+    keys = [f"item:{n}" for n in range(200)]
+    here = assign_parts(keys, settings=DEFAULT, parts=3)
+    assert here != assign_parts(keys, settings=SplitSettings(salt="other"), parts=3)
+    assert here == assign_parts(keys, settings=SplitSettings(test=0.4, fold=1), parts=3)
+    assert set(assign_parts(keys, settings=DEFAULT, parts=1)) == {0}

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -205,3 +207,100 @@ def test_apart_needs_no_room_for_the_prompt(word_tokenizer):
 def test_policies_out_of_bounds_are_refused(fault):
     with pytest.raises(ValidationError):
         WindowPolicy.model_validate(fault)
+
+
+def test_a_captions_beginning_stands_before_the_prompt_by_hand(word_tokenizer):
+    policy = WindowPolicy(layout="joint", window_tokens=12, prompt_tokens=2, caption_tokens=2)
+    texts = {"prompt": "w1 w2 w3", "response": "w4 w5 w6 w7 w11 w12", "caption": "w8 w9 w10"}
+    row = read(word_tokenizer, policy=policy, **texts)
+    # 12 less two of the caption, two of the prompt and three control tokens leaves 5: 6 = 3 + 3.
+    assert [window.ids for window in row.windows] == [
+        (90, 3, 91),
+        (90, 8, 9, 1, 2, 91, 4, 5, 6, 91),
+        (90, 8, 9, 1, 2, 91, 7, 11, 12, 91),
+        (90, 10, 91),
+    ]
+    assert row.windows[1].segments == (0,) * 6 + (1,) * 4
+    assert row.roles == (TextRole.PROMPT, TextRole.JOINT, TextRole.JOINT, TextRole.CAPTION)
+    assert row.response_ids == ((4, 5, 6), (7, 11, 12))
+
+
+def test_a_caption_that_fits_before_the_prompt_has_no_window_of_its_own(word_tokenizer):
+    texts = {"prompt": "w1", "response": "w2", "caption": "w8 w9"}
+    policy = WindowPolicy(layout="joint", prompt_tokens=4, caption_tokens=2)
+    row = read(word_tokenizer, policy=policy, **texts)
+    assert [window.ids for window in row.windows] == [(90, 8, 9, 1, 91, 2, 91)]
+    without = read(word_tokenizer, policy=policy, **{**texts, "caption": None})
+    assert [window.ids for window in without.windows] == [(90, 1, 91, 2, 91)]
+    apart = read(word_tokenizer, policy=policy.model_copy(update={"layout": "apart"}), **texts)
+    assert [window.ids for window in apart.windows] == [(90, 1, 91), (90, 2, 91), (90, 8, 9, 91)]
+
+
+@settings(deadline=None)
+@given(WORDS, WORDS, st.one_of(st.none(), WORDS), POLICIES, st.integers(0, 6))
+def test_a_caption_is_read_once_before_the_prompt_or_after_the_response(
+    word_tokenizer, prompt, response, caption, policy, caption_tokens
+):
+    update = {"layout": "joint", "window_tokens": 16, "caption_tokens": caption_tokens}
+    row = read(
+        word_tokenizer,
+        policy=policy.model_copy(update={**update, "max_windows": 64}),
+        prompt=text_of(prompt),
+        response=text_of(response),
+        caption=None if caption is None else text_of(caption),
+    )
+    shown, rest = (caption or [])[:caption_tokens], (caption or [])[caption_tokens:]
+    head = (START, *shown, *prompt[: policy.prompt_tokens], END)
+    joint = [w for w, role in zip(row.windows, row.roles, strict=True) if role is TextRole.JOINT]
+    assert all(window.ids[: len(head)] == head for window in joint)
+    assert tokens_of(row, role=TextRole.CAPTION) == rest
+    assert tokens_of(row, role=TextRole.JOINT) == response
+    assert all(len(window.ids) <= 16 for window in row.windows)
+    assert not row.truncated
+
+
+@pytest.fixture(scope="module", params=["plain", "paired", "padded"])
+def any_tokenizer(request, word_tokenizer, padding_tokenizer):
+    """With nothing or an end more between two texts, and with padding."""
+    tokenizer = copy.copy(padding_tokenizer if request.param == "padded" else word_tokenizer)
+    tokenizer.between = (END,) if request.param == "paired" else ()
+    return tokenizer
+
+
+@settings(deadline=None, max_examples=50)
+@given(WORDS, WORDS, POLICIES, st.integers(0, 2))
+def test_response_ids_are_the_responses_own_in_every_layout(
+    any_tokenizer, prompt, response, policy, caption_tokens
+):
+    policy = policy.model_copy(update={"window_tokens": 16, "caption_tokens": caption_tokens})
+    texts = {"prompt": text_of(prompt), "response": text_of(response), "caption": "w1 w2 w3"}
+    row = read(any_tokenizer, policy=policy, **texts)
+    (wanted,) = any_tokenizer.ids([text_of(response)])
+    found = tuple(token for stretch in row.response_ids for token in stretch)
+    assert found == wanted[: len(found)]
+    assert row.truncated or found == wanted
+    # Capped or not, they are what the windows hold.
+    assert len(row.response_ids) == row.response_windows
+    role = TextRole.JOINT if policy.layout == "joint" else TextRole.RESPONSE
+    assert tuple(token for token in tokens_of(row, role=role) if token != PAD) == found
+
+
+def test_a_capped_response_has_the_ids_of_the_windows_kept(word_tokenizer):
+    policy = WindowPolicy(layout="apart", window_tokens=8, max_windows=2)
+    texts = {"prompt": "w1", "response": text_of(list(range(20))), "caption": None}
+    row = read(word_tokenizer, policy=policy, **texts)
+    # 20 = 5 + 5 + 5 + 5, of which two windows are kept.
+    assert row.response_ids == (tuple(range(5)), tuple(range(5, 10)))
+    assert row.truncated
+
+
+@pytest.mark.parametrize(("caption_tokens", "fits"), [(18, True), (19, False)])
+def test_a_caption_that_leaves_the_response_no_room_is_refused(
+    word_tokenizer, caption_tokens, fits
+):
+    policy = WindowPolicy(prompt_tokens=10, caption_tokens=caption_tokens)
+    if fits:
+        RowReader(word_tokenizer, context=32, policy=policy)
+        return
+    with pytest.raises(ValueError, match="prompt_tokens and caption_tokens, 29 together"):
+        RowReader(word_tokenizer, context=32, policy=policy)
