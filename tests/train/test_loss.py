@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from nsgauge.protocol import CELLS, OBSERVATIONS, axes_of
-from nsgauge.train.loss import observation_losses, row_losses
+from nsgauge.train.loss import committee_loss, observation_losses, row_losses
 
 
 def masses_of(*observations: int) -> torch.Tensor:
@@ -72,3 +72,65 @@ def test_an_axis_alone_leaves_the_other_axis_untaught():
     grounded_safe, grounded_unsafe, ungrounded_safe, ungrounded_unsafe = logits.grad[0].tolist()
     assert grounded_unsafe < 0 < grounded_safe
     assert grounded_unsafe + grounded_safe == pytest.approx(ungrounded_unsafe + ungrounded_safe)
+
+
+def test_classes_are_learned_where_they_are_named_and_cells_elsewhere():
+    # Three classes in the first cell, one in each other.
+    probabilities = torch.tensor([[0.1, 0.2, 0.1, 0.3, 0.2, 0.1]]).expand(3, 6)
+    log_classes = probabilities.log()
+    log_cells = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).expand(3, 4).log()
+    shares = torch.zeros(3, 6)
+    shares[0, 1] = 1
+    shares[1, [0, 3]] = torch.tensor([0.25, 0.75])
+    losses = row_losses(
+        log_classes, log_cells=log_cells, masses=masses_of(0, 0, 0), shares=shares, smoothing=0.0
+    )
+    named = [-math.log(0.2), -0.25 * math.log(0.1) - 0.75 * math.log(0.3)]
+    assert losses.tolist() == pytest.approx([*named, -math.log(0.4)])
+    evenly = -sum(math.log(p) for p in (0.1, 0.2, 0.1, 0.3, 0.2, 0.1)) / 6
+    smooth = row_losses(
+        log_classes, log_cells=log_cells, masses=masses_of(0, 0, 0), shares=shares, smoothing=0.1
+    )
+    wanted = [0.9 * loss + 0.1 * evenly for loss in losses.tolist()]
+    assert smooth.tolist() == pytest.approx(wanted)
+
+
+def test_members_have_losses_of_their_own():
+    generator = torch.Generator().manual_seed(2)
+    said = torch.randn(3, 5, 4, generator=generator).log_softmax(dim=-1)
+    given_shares = torch.eye(4)[[0, 1, 2, 3, 0]] * torch.tensor([1, 1, 0, 0, 1])[:, None]
+    masses = masses_of(3, 5, 6, 2, 1)
+    together = row_losses(said, log_cells=said, masses=masses, shares=given_shares, smoothing=0.3)
+    for member in range(3):
+        alone = row_losses(
+            said[member], log_cells=said[member], masses=masses, shares=given_shares, smoothing=0.3
+        )
+        torch.testing.assert_close(together[member], alone)
+
+
+def test_a_committees_loss_by_hand():
+    losses = torch.tensor([[1.0, 2.0, 6.0], [3.0, 5.0, 7.0]])
+    teaches = torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    # (7 / 2 + 8 / 2) over the root of two.
+    assert float(committee_loss(losses, teaches=teaches)) == pytest.approx(7.5 / math.sqrt(2))
+    alone = committee_loss(losses[:1], teaches=torch.ones(1, 3))
+    assert float(alone) == pytest.approx(3.0)
+
+
+def test_a_member_that_no_row_of_a_step_teaches_costs_nothing():
+    losses = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    teaches = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    assert float(committee_loss(losses, teaches=teaches)) == pytest.approx(4 / math.sqrt(2))
+
+
+def test_rows_that_dont_teach_a_member_give_it_no_gradient():
+    parts = torch.tensor([0, 1, 2, 0, -1])
+    teaches = (torch.arange(3)[:, None] != parts).float()
+    logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(4), requires_grad=True)
+    said = logits.log_softmax(dim=-1)
+    losses = row_losses(
+        said, log_cells=said, masses=masses_of(0, 1, 2, 3, 5), shares=torch.zeros(5, 4)
+    )
+    committee_loss(losses, teaches=teaches).backward()
+    assert logits.grad is not None
+    assert torch.equal(logits.grad.abs().sum(dim=-1) > 0, teaches.bool())

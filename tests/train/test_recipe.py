@@ -98,3 +98,36 @@ def test_a_training_without_epochs_is_refused():
             },
             source="test",
         )
+
+
+COMMITTEE = {"name": "many", "teacher": {"judges": ["a"]}, "split": {}, "committee": 3}
+
+
+def test_a_committee_on_towers_that_adapt_is_refused():
+    with pytest.raises(SettingsError, match=r"set optimisation\.adapted\.epochs to 0"):
+        Recipe.from_mapping(COMMITTEE, source="test")
+    frozen = {"optimisation": {"adapted": {"epochs": 0}}}
+    assert Recipe.from_mapping({**COMMITTEE, **frozen}, source="test").committee == 3
+    assert Recipe.from_mapping({**COMMITTEE, "committee": 1}, source="test").committee == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("committee=0", "committee"),
+        ("committee=33", "committee"),
+        ("committee=5", "adapted"),
+        ("pooling.queries=65", "queries"),
+        ("lexical.share=1", "share"),
+        ("windows.caption_tokens=-1", "caption_tokens"),
+    ],
+)
+def test_a_committee_out_of_bounds_is_named(override, named):
+    with pytest.raises(SettingsError, match=named):
+        load_recipe("sample-pocket", overrides=(override,))
+
+
+def test_what_makes_a_committee_is_left_out_unless_asked_for():
+    recipe = load_recipe("sample-pocket")
+    assert (recipe.committee, recipe.pooling.queries, recipe.lexical) == (1, 0, None)
+    assert not recipe.teacher.categories
