@@ -1,3 +1,4 @@
+import copy
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -16,10 +17,17 @@ from nsgauge.checkpoints.bundle import (
 )
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.manifest import BundleManifest
-from nsgauge.errors import DataError
-from nsgauge.models.network import Network
+from nsgauge.errors import BundleError, DataError
+from nsgauge.models.classes import CellClass
+from nsgauge.models.fusion import FusionSettings
+from nsgauge.models.lexical import LexicalChannel, LexicalSettings, response_grams
+from nsgauge.models.lora import LoraSettings
+from nsgauge.models.network import Network, NetworkSettings, build_network
+from nsgauge.models.pooling import PoolingSettings
 from nsgauge.models.prediction import RowBatch, cell_logits, encode_images
+from nsgauge.models.towers.pair import Towers
 from nsgauge.models.windows import RowReader
+from nsgauge.protocol import CELLS
 
 NAMES = {"bundle.json", "lora.safetensors", "heads.safetensors", "seen.json", "README.md"}
 
@@ -179,3 +187,74 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path, manifest, network):
 def test_the_card_beside_the_weights_is_the_manifests(saved: Path):
     card = (saved / "README.md").read_text(encoding="utf-8")
     assert card == model_card(read_manifest(saved))
+
+
+COMMITTEE = NetworkSettings(
+    lora=LoraSettings(image=False, text=False),
+    fusion=FusionSettings(width=16, layers=1, heads=2),
+    pooling=PoolingSettings(queries=2, width=4),
+    members=3,
+    classes=tuple(
+        CellClass(name=f"class {number}", cell=cell)
+        for number, cell in enumerate([CELLS[3], *CELLS, CELLS[0]])
+    ),
+    ordinals=3,
+    lexical=LexicalSettings(grams=40, share=0.4),
+)
+
+
+@pytest.fixture(scope="module")
+def committee(pocket_towers: Towers, loaded: Bundle) -> Network:
+    """Its channels know some n-grams of the rows that `logits_of` asks about."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        built = build_network(copy.deepcopy(pocket_towers), settings=COMMITTEE)
+    rows = loaded.reader.read(
+        ["What is it?"], responses=["Turn the lid to the left. A jar."], captions=[None]
+    )
+    assert COMMITTEE.lexical is not None
+    keys = response_grams(rows, settings=COMMITTEE.lexical).keys[:7]
+    generator = torch.Generator().manual_seed(2)
+    for member in built.members:
+        channel = member.get_submodule("lexical")
+        assert isinstance(channel, LexicalChannel)
+        channel.keys[: len(keys)] = keys
+        channel.idf[: len(keys)] = 1 + torch.rand(len(keys), generator=generator)
+        channel.weight[: len(keys)].normal_(generator=generator)
+        channel.bias.normal_(generator=generator)
+    return built.eval()
+
+
+@pytest.mark.usefixtures("ready_towers")
+def test_a_committee_comes_back_with_its_channels_and_its_classes(
+    tmp_path: Path, manifest: BundleManifest, committee: Network
+):
+    path = tmp_path / "committee"
+    given = manifest.model_copy(update={"network": COMMITTEE})
+    save_bundle(path, manifest=given, network=committee, seen_keys=[])
+    found = load_bundle(path)
+    assert found.manifest.network == COMMITTEE
+    wanted = logits_of(committee, reader=found.reader)
+    logits = logits_of(found.network, reader=found.reader)
+    assert np.abs(logits - wanted).max() / np.abs(wanted).max() <= 1e-6
+    # The channels did something, so losing them would have shown.
+    with torch.no_grad():
+        for name, buffer in found.network.named_buffers():
+            if name.endswith("lexical.weight"):
+                buffer.zero_()
+    plain = logits_of(found.network, reader=found.reader)
+    assert np.abs(plain - wanted).max() / np.abs(wanted).max() > 1e-2
+
+
+@pytest.mark.usefixtures("ready_towers")
+@pytest.mark.parametrize(
+    "update", [{"members": 2}, {"classes": COMMITTEE.classes[:4]}, {"lexical": None}]
+)
+def test_a_manifest_of_another_committee_is_refused(
+    tmp_path: Path, manifest: BundleManifest, committee: Network, update
+):
+    path = tmp_path / "committee"
+    wrong = manifest.model_copy(update={"network": COMMITTEE.model_copy(update=update)})
+    save_bundle(path, manifest=wrong, network=committee, seen_keys=[])
+    with pytest.raises(BundleError, match="weights don't fit"):
+        load_bundle(path)
