@@ -24,6 +24,7 @@ from nsgauge.train.axes import axis_labels
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits, corpus_vectors, held_out_logits
 from nsgauge.train.fit import train
+from nsgauge.train.module import NetworkModule
 from nsgauge.train.recipe import Recipe
 from nsgauge.train.trainer import RunState, run_training
 
@@ -231,3 +232,25 @@ def test_the_member_that_decides_on_a_row_never_learned_its_labels(
             for network in networks
         )
         assert np.array_equal(before, after) == (part == 1)
+
+
+def test_a_stopped_committee_resumes_to_the_same_weights(
+    recipe, corpus, towers, vectors, tmp_path, monkeypatch
+):
+    given = {"corpus": corpus, "towers": towers, "vectors": vectors}
+    whole = learned(recipe, **given, folder=tmp_path / "whole")
+    end_of_epoch = NetworkModule.on_train_epoch_end
+
+    def stop(module):
+        if module.current_epoch == 1:
+            raise RuntimeError("pulled the plug")
+        end_of_epoch(module)
+
+    monkeypatch.setattr(NetworkModule, "on_train_epoch_end", stop)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        learned(recipe, **given, folder=tmp_path / "cut")
+    monkeypatch.undo()
+    resumed = learned(recipe, **given, folder=tmp_path / "cut")
+    found = resumed.heads.state_dict()
+    for name, tensor in whole.heads.state_dict().items():
+        assert torch.equal(found[name], tensor), name
