@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.lexical import best_f1_threshold, words_features
+from benchmarks.lexical import words_features
 from benchmarks.msts.rows import AXES, Lesson, Rows
-from benchmarks.msts.runs import TEACHERS
+from benchmarks.msts.runs import TEACHERS, THRESHOLDS
 from nsgauge.data.split import Side, SplitSettings
 from nsgauge.eval.scoring.classifier import Classifier
+from nsgauge.train.calibrate import threshold_choice
 from nsgauge.train.fit import train
-from nsgauge.train.recipe import load_recipe
+from nsgauge.train.recipe import ThresholdTarget, load_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Opinion:
 
     Attributes:
         probability: By axis, of the positive class; of other rows than the test side's, anything.
-        verdict: By axis, whether it reaches the threshold for the best F1 on validation.
+        verdict: By axis, whether it reaches the threshold chosen on validation.
     """
 
     probability: dict[str, Float[np.ndarray, " rows"]]
@@ -86,8 +87,9 @@ def words(task: Task) -> Opinion:
         told = regression.predict_proba(features.transform(responses))[:, 1]
         selected = task.on(Side.VALIDATION, axis=axis)
         truth = task.lesson.probability[axis][selected] > 0.5
-        threshold = best_f1_threshold(told[selected], positive=truth)
-        opinion.probability[axis], opinion.verdict[axis] = told, told >= threshold
+        target = ThresholdTarget.model_validate({"target": THRESHOLDS[task.teacher]})
+        chosen = threshold_choice(told[selected], positive=truth, target=target)
+        opinion.probability[axis], opinion.verdict[axis] = told, told >= chosen.threshold
     return opinion
 
 
@@ -110,6 +112,7 @@ def from_recipe(
         own = [
             f"split={task.split.model_dump_json()}",
             f"teacher={json.dumps(teacher)}",
+            f"thresholds.target={THRESHOLDS[task.teacher]}",
             f"seed={task.seed}",
         ]
         loaded = load_recipe(recipe, overrides=(*overrides, *own))
@@ -141,6 +144,12 @@ METHODS: dict[str, Method] = {
     "probe": from_recipe("msts-pocket", "optimisation.adapted.epochs=0"),
     "lora": from_recipe("msts-pocket"),
     "mpnet": from_recipe("msts-mpnet", own_teacher=PEOPLE),
+    "mpnet-one": from_recipe("msts-mpnet", "committee=1", own_teacher=PEOPLE),
+    "mpnet-mean": from_recipe("msts-mpnet", "pooling.queries=0", own_teacher=PEOPLE),
+    "mpnet-cells": from_recipe("msts-mpnet"),
+    "mpnet-wordless": from_recipe("msts-mpnet", "lexical=null", own_teacher=PEOPLE),
+    "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
 }
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
-LoRA on both towers; and the recipe msts-mpnet."""
+LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
+attention pools, the annotators and their classes, the lexical channel, the larger text tower."""

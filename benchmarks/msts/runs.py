@@ -28,6 +28,9 @@ TEACHERS: dict[str, dict[str, object]] = {
 }
 """By name, the `teacher` of a recipe. All but `human` speak of safety alone."""
 
+THRESHOLDS = {"human": "f1", "gpt-4o": "agreement", "consensus": "f1"}
+"""What thresholds are chosen for: a judge that is to be replaced is to be agreed with."""
+
 DESIGNS = ("items", "vllms")
 """`items`: a fifth of the items is unseen; `vllms`: and so is each group of VLLMs in turn."""
 

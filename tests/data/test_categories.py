@@ -106,3 +106,16 @@ def test_judges_without_categories_are_refused(judge):
     votes = [voted("t1", "a", None, cell=SAFE), named("t1", "c", "warns")]
     with pytest.raises(DataError, match=f"no verdict of {judge} names a category"):
         categories_of(table(votes), judges=[judge], triple_ids=["t1"])
+
+
+def test_a_category_with_another_cells_name_is_refused():
+    votes = [voted("t1", "a", "grounded_unsafe", cell=SAFE)]
+    with pytest.raises(DataError, match="'grounded_unsafe' lies in grounded_safe, another cell"):
+        categories_of(table(votes), judges=["a"], triple_ids=["t1"])
+
+
+def test_a_vote_for_a_cell_without_categories_counts_beside_named_ones():
+    votes = [named("t1", "a", "refuses"), voted("t1", "b", None, cell=LUCK)]
+    found = categories_of(table(votes), judges=["a", "b"], triple_ids=["t1"])
+    shares = dict(zip(found.names, found.shares[0].tolist(), strict=True))
+    assert (shares["refuses"], shares["ungrounded_safe"]) == (0.5, 0.5)

@@ -153,3 +153,15 @@ def test_training_adds_noise_of_the_deviation_asked_for():
 def test_sizes_out_of_bounds_are_refused(fault):
     with pytest.raises(ValidationError):
         PoolingSettings.model_validate(fault)
+
+
+@pytest.mark.parametrize(
+    ("segments", "read"),
+    [
+        ((0, 0, 0, 1, 1, 1, 0, 0), (0, 0, 0, 1, 1, 0, 0, 0)),
+        ((0, 0, 0, 1, 0, 0), (1, 1, 1, 1, 1, 1)),
+    ],
+)
+def test_padding_after_a_response_is_not_read_nor_its_end(segments, read):
+    window = Window(tuple(range(len(segments))), segments)
+    assert read_tokens(Packed.of([window])).tolist() == [bool(each) for each in read]

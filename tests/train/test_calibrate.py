@@ -113,6 +113,18 @@ def test_the_equal_rates_threshold_calls_as_many_as_the_teacher_as_nearly_as_tie
     assert chosen.reached is (off == 0)
 
 
+@given(rows=labelled)
+def test_no_threshold_agrees_with_the_teacher_on_more_rows_than_the_agreement_one(rows):
+    probability, positive = columns(rows)
+    assume(probability.max() < 1)
+    chosen = threshold_choice(
+        probability, positive=positive, target=ThresholdTarget(target="agreement")
+    )
+    cuts = [*np.unique(probability), 2.0]
+    best = max(int(((probability >= cut) == positive).sum()) for cut in cuts)
+    assert ((probability >= chosen.threshold) == positive).sum() == best
+
+
 def chosen_for(target, probability, positive):
     return threshold_choice(probability, positive=positive, target=ThresholdTarget(target=target))
 

@@ -56,6 +56,12 @@ def said(*observations: int) -> np.ndarray:
     return np.eye(len(OBSERVATIONS))[list(observations)]
 
 
+def shares_of(corpus, *, but: int | None = None) -> np.ndarray:
+    """As counted on the training side, less one part."""
+    train = np.array([side is Side.TRAIN for side in corpus.sides])
+    return class_shares(corpus, taught=train & (corpus.parts != but))
+
+
 def test_named_rows_stay_and_the_others_are_spread_as_often_as_classes_are_named():
     shares = [
         [1, 0, 0, 0, 0],
@@ -69,7 +75,7 @@ def test_named_rows_stay_and_the_others_are_spread_as_often_as_classes_are_named
         [0, 0, 0, 0, 0],
     ]
     observed = said(0, 0, 3, 3, 2, UNSAFE, SAFE, GROUNDED, 0)
-    found = class_shares(corpus_of(observed, shares=shares))
+    found = shares_of(corpus_of(observed, shares=shares))
     np.testing.assert_allclose(found[:5], np.array(shares[:5]))
     # Named in all: a 1.5, b 1.5, c .5, d .5, e 1.
     wanted = [
@@ -85,27 +91,37 @@ def test_named_rows_stay_and_the_others_are_spread_as_often_as_classes_are_named
 def test_what_the_test_side_names_counts_for_nothing():
     shares = [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
     sides = [Side.TRAIN, Side.TRAIN, Side.TEST, Side.TRAIN]
-    found = class_shares(corpus_of(said(0, 0, 0, 0), shares=shares, sides=sides))
+    found = shares_of(corpus_of(said(0, 0, 0, 0), shares=shares, sides=sides))
     np.testing.assert_allclose(found[3], [0.5, 0, 0.5, 0, 0], atol=1e-5)
 
 
 def test_a_split_vote_is_spread_vote_by_vote():
     shares = [[3 / 4, 0, 1 / 4, 0, 0], [0, 1, 0, 0, 0], [0] * 5]
     masses = [*said(0, 3), 0.5 * said(0)[0] + 0.5 * said(UNSAFE)[0]]
-    found = class_shares(corpus_of(masses, shares=shares))
+    found = shares_of(corpus_of(masses, shares=shares))
     np.testing.assert_allclose(found[2], [3 / 8, 1 / 2, 1 / 8, 0, 0], atol=1e-5)
 
 
 def test_without_categories_cells_are_shares_and_axes_are_spread_over_cells():
     observed = said(0, 1, 1, 3, UNSAFE, SAFE)
-    found = class_shares(corpus_of(observed, shares=np.zeros((6, 4)), classes=CELL_CLASSES))
+    found = shares_of(corpus_of(observed, shares=np.zeros((6, 4)), classes=CELL_CLASSES))
     np.testing.assert_allclose(found[:4], np.eye(4)[[0, 1, 1, 3]])
     np.testing.assert_allclose(found[4], [0, 2 / 3, 0, 1 / 3], atol=1e-5)
     np.testing.assert_allclose(found[5], [1, 0, 0, 0], atol=1e-5)
 
 
+def test_the_part_held_out_says_nothing_of_the_others():
+    masses, last = said(0, 0, 0), [0.0] * 5
+    found = []
+    for first in ([1.0, 0, 0, 0, 0], [0, 0, 1.0, 0, 0]):
+        shares = [first, [0, 0, 1.0, 0, 0], last]
+        corpus = corpus_of(masses, shares=shares, parts=[0, 1, 1])
+        found.append(shares_of(corpus, but=0)[2])
+    np.testing.assert_array_equal(*found)
+
+
 def test_where_nothing_is_named_an_axis_is_spread_evenly():
-    found = class_shares(corpus_of(said(UNSAFE, UNSAFE), shares=np.zeros((2, 5))))
+    found = shares_of(corpus_of(said(UNSAFE, UNSAFE), shares=np.zeros((2, 5))))
     np.testing.assert_allclose(found, [[0, 0.5, 0, 0.5, 0]] * 2)
 
 

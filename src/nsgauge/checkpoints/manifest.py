@@ -26,7 +26,7 @@ class ThresholdChoice(Settings):
     """How a threshold was chosen on validation, and what it gave there; so these shares flatter.
 
     Attributes:
-        target: `f1`, `equal_rates`, `precision` or `recall`.
+        target: `f1`, `agreement`, `equal_rates`, `precision` or `recall`.
         wanted: The precision or recall asked for; None for the other targets.
         reached: Whether the target was met; if not, the nearest threshold to it was taken, or 0.5
             where one class was missing.

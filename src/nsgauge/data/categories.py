@@ -19,8 +19,9 @@ class Categories:
     Attributes:
         names: Sorted; a cell in which no category lies has its own name here.
         cells: The cell of each.
-        shares: Per triple, the share of its votes that named each; a row of zeros where no vote
-            named a category.
+        shares: Per triple, the share of its votes that named each; a vote that names both axes and
+            no category counts for its cell where no category lies in that. A row of zeros where no
+            vote counts.
     """
 
     names: tuple[str, ...]
@@ -41,28 +42,29 @@ def categories_of(
     Raises:
         DataError: no verdict names a category, or one category lies in two cells.
     """
-    named = _named(verdicts, judges=judges)
-    if not named:
+    votes = _votes(verdicts, judges=judges)
+    cell_by_name = _cells(votes)
+    if not cell_by_name:
         raise DataError(
             f"no verdict of {', '.join(judges)} names a category beside both axes: leave "
             "teacher.categories out"
         )
-    cell_by_name: dict[str, Cell] = {}
-    for _, category, cell in named:
-        if cell_by_name.setdefault(category, cell) is not cell:
-            raise DataError(
-                f"category {category!r} lies in {cell_by_name[category]} and in {cell}: a category "
-                "must lie in one cell; mend the verdicts, or leave teacher.categories out"
-            )
     taken = set(cell_by_name.values())
+    for cell in CELLS:
+        if cell not in taken and str(cell) in cell_by_name:
+            raise DataError(
+                f"category {str(cell)!r} lies in {cell_by_name[str(cell)]}, another cell: rename "
+                "it, or leave teacher.categories out"
+            )
     cell_by_name |= {str(cell): cell for cell in CELLS if cell not in taken}
     names = tuple(sorted(cell_by_name))
     column = {name: number for number, name in enumerate(names)}
     place = {triple_id: row for row, triple_id in enumerate(triple_ids)}
     counts = np.zeros((len(triple_ids), len(names)))
-    for triple_id, category, _ in named:
-        if triple_id in place:
-            counts[place[triple_id], column[category]] += 1
+    for triple_id, category, cell in votes:
+        name = category or str(cell)
+        if triple_id in place and name in column:
+            counts[place[triple_id], column[name]] += 1
     return Categories(
         names=names,
         cells=tuple(cell_by_name[name] for name in names),
@@ -70,8 +72,24 @@ def categories_of(
     )
 
 
-def _named(verdicts: pa.Table, *, judges: Sequence[str]) -> list[tuple[str, str, Cell]]:
-    """Triple, category and cell of each vote that names all three."""
+def _cells(votes: Sequence[tuple[str, str | None, Cell]]) -> dict[str, Cell]:
+    """The cell of each category.
+
+    Raises:
+        DataError: one lies in two.
+    """
+    found: dict[str, Cell] = {}
+    for _, category, cell in votes:
+        if category and found.setdefault(category, cell) is not cell:
+            raise DataError(
+                f"category {category!r} lies in {found[category]} and in {cell}: a category "
+                "must lie in one cell; mend the verdicts, or leave teacher.categories out"
+            )
+    return found
+
+
+def _votes(verdicts: pa.Table, *, judges: Sequence[str]) -> list[tuple[str, str | None, Cell]]:
+    """Triple, category if any, and cell of each vote that names both axes."""
     wanted = set(judges)
     columns = ("triple_id", "judge", "state", "category", "safety", "grounding")
     rows = zip(*(verdicts[column].to_pylist() for column in columns), strict=True)
@@ -80,7 +98,6 @@ def _named(verdicts: pa.Table, *, judges: Sequence[str]) -> list[tuple[str, str,
         for triple_id, judge, state, category, safety, grounding in rows
         if judge in wanted
         and state == VerdictState.ANSWERED
-        and category
         and safety is not None
         and grounding is not None
     ]

@@ -107,10 +107,9 @@ class Network(nn.Module):
             tokens = self.text_tower.tokens(packed)
         elif packed is not None and not self.pools_tokens and windows is None:
             windows = self.text_tower(packed)
-        like = windows if tokens is None else tokens
-        if like is None:
+        if self.pools_tokens and tokens is None:
             raise ValueError("the members pool tokens: a batch of pooled windows holds none")
-        image, present = self._images(inputs, like=like)
+        image, present = self._images(inputs)
         return TowerVectors(
             image=image,
             image_present=present,
@@ -120,7 +119,7 @@ class Network(nn.Module):
             else ReadTokens.of(tokens, packed=packed, noise=self.token_noise),
         )
 
-    def _images(self, inputs: NetworkInputs, *, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _images(self, inputs: NetworkInputs) -> tuple[Tensor, Tensor]:
         """Image vectors per row, and which rows have an image."""
         present = inputs.image_slots >= 0
         features = inputs.image_features
@@ -128,7 +127,7 @@ class Network(nn.Module):
             features = self.image_tower(inputs.pixels)
         if features is None:
             shape = (1, 1 + self.image_tower.patch_grid**2, self.image_tower.width)
-            features = like.new_zeros(shape)
+            features = torch.zeros(shape, device=present.device)
         return features[inputs.image_slots.clamp(min=0)], present
 
 

@@ -94,7 +94,9 @@ def read_tokens(packed: Packed) -> Bool[Tensor, " tokens"]:
     for run in packed.runs:
         here = slice(run.start, run.start + run.count * run.length)
         second = packed.segments[here].view(run.count, run.length) == 1
-        # The last token closes the window.
-        second = second & (torch.arange(run.length, device=second.device) < run.length - 1)
+        # The last token of the second text closes it; padding may follow.
+        followed = torch.zeros_like(second)
+        followed[:, :-1] = second[:, 1:]
+        second = second & followed
         parts.append((second | ~second.any(dim=1, keepdim=True)).flatten())
     return torch.cat(parts)

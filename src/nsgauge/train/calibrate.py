@@ -127,6 +127,10 @@ def _best_cut(
     called, positives = last + 1, int(positive.sum())
     if target.target == "f1":
         return float(cuts[np.argmax(2 * hits / (called + positives))]), True
+    if target.target == "agreement":
+        # Against calling none, which gets all positives wrong, a call is one right or one wrong.
+        gained = 2 * hits - called
+        return (float(cuts[np.argmax(gained)]) if gained.max() > 0 else 1.0), True
     if target.target == "equal_rates":
         gap = np.abs(called - positives)
         return float(cuts[np.argmin(gap)]), bool(gap.min() == 0)

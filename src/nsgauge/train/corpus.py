@@ -219,3 +219,9 @@ def _check_sides(corpus: Corpus, *, data: Path, committee: int) -> None:
             f"({len(corpus.triples)} usable rows; left out: {corpus.left_out or 'none'}); "
             "label more items, or change the fractions under `split`"
         )
+    learned = corpus.parts[corpus.parts >= 0]
+    if committee > 1 and len(set(learned.tolist())) < 2:
+        raise DataError(
+            f"{data}: the {len(learned)} rows to learn from all lie in one part of the committee, "
+            "whose member would learn nothing: label more items, or set committee to 1"
+        )

@@ -57,14 +57,11 @@ def row_losses(
 def committee_loss(
     losses: Float[Tensor, "members rows"], *, teaches: Float[Tensor, "members rows"]
 ) -> Float[Tensor, ""]:
-    """Each member's mean over the rows that teach it, summed and divided by the root of the number.
-
-    So that the gradient is as long as that of one member alone, which is what `gradient_norm` is
-    set for; with one member this is the mean over rows.
+    """Each member's mean over the rows that teach it, summed: members don't feel each other.
 
     Args:
         losses: Per member and row.
         teaches: 1 where a row teaches a member, else 0.
     """
     means = (losses * teaches).sum(dim=1) / teaches.sum(dim=1).clamp(min=1)
-    return means.sum() / len(means) ** 0.5
+    return means.sum()

@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision
 
 from nsgauge.data.batches import shuffled_batches
@@ -167,7 +167,7 @@ class NetworkModule(lightning.LightningModule):
         *,
         settings: OptimisationSettings,
         stage: StageSettings,
-        steps: int,
+        updates: int,
         seed: int,
     ) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class NetworkModule(lightning.LightningModule):
         self.strict_loading = False
         self._settings = settings
         self._stage = stage
-        self._steps = steps
+        self._updates = updates
         self._seed = seed
         self._precision = {
             rate: BinaryAveragePrecision() for rate in (Rate.UNSAFE, Rate.NOT_GROUNDED)
@@ -222,6 +222,20 @@ class NetworkModule(lightning.LightningModule):
                 self.log(f"val_average_precision_{rate}", metric.compute())
             metric.reset()
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Each member by itself: rows that don't teach it must not shorten its steps."""
+        del optimizer, gradient_clip_algorithm
+        members = self.network.members
+        apart: Sequence[nn.Module] = list(members) if len(members) > 1 else [self.network]
+        for module in apart:
+            norm = math.inf if gradient_clip_val is None else gradient_clip_val
+            nn.utils.clip_grad_norm_(module.parameters(), norm)
+
     def configure_optimizers(self) -> Any:
         """AdamW with a rate for adapters and one for fusion and head; a ramp, then a cosine."""
         trained = [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
@@ -234,12 +248,12 @@ class NetworkModule(lightning.LightningModule):
             weight_decay=self._settings.weight_decay,
             fused=True,
         )
-        ramp = max(1, int(stage.ramp_share * self._steps))
+        ramp = max(1, int(stage.ramp_share * self._updates))
 
-        def factor(step: int) -> float:
-            if step < ramp:
-                return (step + 1) / ramp
-            done = (step - ramp) / max(1, self._steps - ramp)
+        def factor(update: int) -> float:
+            if update < ramp:
+                return (update + 1) / ramp
+            done = (update - ramp) / max(1, self._updates - ramp)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -47,14 +47,17 @@ class StageSettings(Settings):
     """One stage of the training; its learning rates rise over `ramp_share`, then fall as a cosine.
 
     `patience` epochs without a lower validation loss end the stage. `rows_per_image` rows of one
-    image lie together in a step, so that its picture is encoded once for them. `head_rate` is of
-    fusion and head, `adapter_rate` of the adapters, which rest while the towers are frozen.
+    image lie together in a step, so that its picture is encoded once for them. The weights move
+    once in `steps_per_update` steps, by the mean of their gradients: large batches, little memory.
+    `head_rate` is of fusion and head, `adapter_rate` of the adapters, which rest while the towers
+    are frozen.
     """
 
     epochs: int = Field(ge=0)
     patience: int = Field(3, ge=1)
     rows_per_step: int = Field(32, ge=1)
     rows_per_image: int = Field(1, ge=1)
+    steps_per_update: int = Field(1, ge=1)
     head_rate: float = Field(1e-3, gt=0)
     adapter_rate: float = Field(5e-4, gt=0)
     ramp_share: float = Field(0.1, ge=0, lt=1)
@@ -86,12 +89,13 @@ class OptimisationSettings(Settings):
 class ThresholdTarget(Settings):
     """What a threshold is chosen for, on validation.
 
-    `f1`: the largest F1. `equal_rates`: as many positive verdicts as the teacher gives.
+    `f1`: the largest F1. `agreement`: the most verdicts equal to the teacher's. `equal_rates`: as
+    many positive verdicts as the teacher gives.
     `precision`: the lowest threshold whose precision reaches `precision`; where none does, the most
     precise one. `recall`: the highest threshold whose recall reaches `recall`.
     """
 
-    target: Literal["f1", "equal_rates", "precision", "recall"] = "f1"
+    target: Literal["f1", "agreement", "equal_rates", "precision", "recall"] = "f1"
     precision: float | None = Field(None, gt=0, le=1)
     recall: float | None = Field(None, gt=0, le=1)
 

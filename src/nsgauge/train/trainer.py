@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -175,7 +176,9 @@ def _run_stage(
         network,
         settings=recipe.optimisation,
         stage=stage.settings,
-        steps=stage.settings.epochs * len(batches.train_dataloader()),
+        # An epoch's last update may be of fewer steps.
+        updates=stage.settings.epochs
+        * math.ceil(len(batches.train_dataloader()) / stage.settings.steps_per_update),
         seed=recipe.seed,
     )
     trainer = _trainer(recipe, stage=stage)
@@ -232,6 +235,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
         logger=loggers,
         callbacks=callbacks,
         gradient_clip_val=recipe.optimisation.gradient_norm,
+        accumulate_grad_batches=stage.settings.steps_per_update,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         limit_val_batches=0 if recipe.committee > 1 else None,
