@@ -106,6 +106,16 @@ def kept_opinions(run: Run, *, work: Path, rows: Rows) -> Kept:
     return found
 
 
+def whole_designs(runs: Sequence[Run], *, work: Path) -> list[Run]:
+    """The runs that are kept, less those whose design misses a fold or a group of VLLMs."""
+    missing = {
+        (run.method, run.teacher, run.design, run.seed)
+        for run in runs
+        if not (work / f"{run.name}.parquet").exists()
+    }
+    return [run for run in runs if (run.method, run.teacher, run.design, run.seed) not in missing]
+
+
 def summary(
     kept: Kept, *, rows: Rows, lessons: dict[str, Lesson], against: str
 ) -> list[dict[str, object]]:
@@ -182,6 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
         options.work.mkdir(parents=True, exist_ok=True)
+        if options.kept:
+            runs = whole_designs(runs, work=options.work)
         for number, run in enumerate(runs, start=1):
             if not (options.work / f"{run.name}.parquet").exists():
                 Console(stderr=True).print(f"{number} of {len(runs)}: {run.name}")
@@ -230,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--teachers", nargs="+", choices=TEACHERS, default=["human"])
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=["items"])
     parser.add_argument("--against", choices=METHODS, default="words", help="compare with this one")
+    parser.add_argument("--kept", action="store_true", help="measure what is kept, run nothing")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     return parser
 

@@ -20,12 +20,6 @@ def chosen(*, positives=10, called=8, hits=6) -> ThresholdChoice:
     )
 
 
-def test_a_manifest_of_before_threshold_choices_were_kept_still_loads(manifest: BundleManifest):
-    content = manifest.model_dump(mode="json")
-    del content["training"]["thresholds"]
-    assert BundleManifest.model_validate(content).training.thresholds == {}
-
-
 def test_a_threshold_choice_survives_being_written_and_read(manifest: BundleManifest):
     training = manifest.training.model_copy(update={"thresholds": {"unsafe": chosen()}})
     written = manifest.model_copy(update={"training": training}).model_dump_json()

@@ -246,7 +246,7 @@ class NetworkModule(lightning.LightningModule):
                 {"params": [p for n, p in trained if ".lora_" not in n], "lr": stage.head_rate},
             ],
             weight_decay=self._settings.weight_decay,
-            fused=True,
+            fused=self.device.type == "cuda",
         )
         ramp = max(1, int(stage.ramp_share * self._updates))
 

@@ -58,7 +58,7 @@ def test_windows_are_counted_as_the_classifier_reads_them(lengths, context, toke
         options = {"layout": layout}
         capped = WindowPolicy.from_mapping(options, source="test")
         if layout == "joint" and context - PROMPT_TOKENS - 3 < 1:
-            with pytest.raises(ValueError, match="leaves no room"):
+            with pytest.raises(ValueError, match="leave no room"):
                 RowReader(tokenizer, context=context, policy=capped)
             continue
         whole = WindowPolicy.from_mapping({**options, "max_windows": 64}, source="test")

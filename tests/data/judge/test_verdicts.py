@@ -219,7 +219,9 @@ CHOICES = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(CHOICES, st.lists(st.integers(0, 12), max_size=3))
 def test_however_often_a_run_is_stopped_the_table_is_the_same(tmp_path, choices, stops):
     verdicts = [
