@@ -1,6 +1,7 @@
 """The model card that a bundle carries as its README.md."""
 
 from nsgauge.checkpoints.manifest import BundleManifest, ThresholdChoice
+from nsgauge.models.lora import LoraSettings
 
 _TEMPLATE = """\
 # {name}
@@ -11,7 +12,7 @@ folder with `nsgauge score`.
 
 | | |
 |---|---|
-| towers | preset `{preset}` with LoRA rank {rank} |
+| towers | preset `{preset}` {adapters} |
 | teacher | {judges} |
 | trained on | {rows} rows of {vllms} VLLMs, data {data} |
 | calibration | {calibration} |
@@ -24,8 +25,8 @@ folder with `nsgauge score`.
 |---|---|
 {validation}
 
-These rows chose the thresholds and the snapshot, so they flatter. The honest figures are those of
-`nsgauge report` on unseen items.
+These rows chose the thresholds, and the snapshot where one was chosen, so they flatter. The honest
+figures are those of `nsgauge report` on unseen items.
 
 ## When not to trust it
 
@@ -49,7 +50,7 @@ def model_card(manifest: BundleManifest) -> str:
         version=manifest.nsgauge_version,
         created=_escaped(training.created),
         preset=manifest.preset.name,
-        rank=manifest.network.lora.rank,
+        adapters=_adapters(manifest.network.lora),
         judges=_escaped(", ".join(training.judges)),
         rows=rows,
         vllms=len(training.vllms),
@@ -64,6 +65,10 @@ def model_card(manifest: BundleManifest) -> str:
         seconds=training.seconds,
         validation="\n".join(measures),
     )
+
+
+def _adapters(lora: LoraSettings) -> str:
+    return f"with LoRA rank {lora.rank}" if lora.image or lora.text else "without adapters"
 
 
 def choice_words(choice: ThresholdChoice) -> str:
