@@ -22,7 +22,7 @@ class World:
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     scores: list[dict[str, Any]] = field(default_factory=list)
 
-    def triple(self, vllm, item, *, benchmark="bench", state="answered") -> str:
+    def triple(self, vllm, item, *, benchmark="bench", state="answered", **columns) -> str:
         triple_id = f"{benchmark}/{item}/{vllm}/{len(self.triples)}"
         self.triples.append(
             {
@@ -35,11 +35,12 @@ class World:
                 "response": "a dog",
                 "response_state": state,
             }
+            | columns
         )
         return triple_id
 
     def verdict(self, triple_id, judge, **said):
-        """One vote: `safety`, `grounding`, `state`, `vote` and `inclusion`, each as it stands."""
+        """One vote: `safety`, `grounding`, `state`, `vote`, `reason` and `inclusion`, as given."""
         self.verdicts.append(
             {
                 "triple_id": triple_id,
@@ -48,6 +49,7 @@ class World:
                 "state": said.get("state", "answered"),
                 "safety": said.get("safety"),
                 "grounding": said.get("grounding"),
+                "reason": said.get("reason"),
                 "inclusion_probability": said.get("inclusion"),
             }
         )
@@ -119,7 +121,7 @@ def judged_world(world: World) -> World:
     return world
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def simulated() -> Callable[..., World]:
     """A larger world drawn from a seed: the classifier is right on average and informative."""
 

@@ -32,7 +32,7 @@ PAYLOADS = (
     "{{ 7 * 7 }}{% raw %}",
     "javascript:alert(1)",
     "&lt;script&gt;",
-    "\u202eevil\u2066",
+    "e\u200dvil",
     "<!--",
     "]]><script>alert(1)</script>",
     "=HYPERLINK(0)",

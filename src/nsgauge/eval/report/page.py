@@ -88,6 +88,7 @@ def _environment() -> Environment:
         loader=PackageLoader(_PACKAGE, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -111,6 +112,11 @@ def _environment() -> Environment:
         "shown_pairs": _shown_pairs,
     }
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What the template writes; markup is our own, any other text may be hostile."""
+    return phrases.visible(value) if type(value) is str else value
 
 
 def _inline(svg: str, *, name: str) -> Markup:

@@ -1,5 +1,6 @@
 """Numbers and short phrases as a reader sees them; plain text, escaped later."""
 
+import re
 from collections.abc import Mapping
 from math import isnan
 
@@ -8,6 +9,9 @@ from nsgauge.eval.rates import RateEstimate
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+
+# What turns or hides the text around it; joiners stay, since scripts and emoji need them.
+_DECEIVING = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 
 
 def percent(share: float | None) -> str:
@@ -102,3 +106,13 @@ def listed(counts: Mapping[str, int]) -> str:
         '2 refused, 1 not a response'
     """
     return ", ".join(f"{count(number)} {words_of(name)}" for name, number in counts.items())
+
+
+def visible(text: str) -> str:
+    r"""The text with its invisible signs, and those that turn its direction, as code points.
+
+    Example:
+        >>> visible("\u202egpj.exe")
+        '[U+202E]gpj.exe'
+    """
+    return _DECEIVING.sub(lambda sign: f"[U+{ord(sign[0]):04X}]", text)
