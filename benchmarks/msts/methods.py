@@ -1,7 +1,7 @@
 """The methods: each learns from one side of a split and says what it thinks of the test side."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,16 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.lexical import words_features
 from benchmarks.msts.rows import AXES, Lesson, Rows
 from benchmarks.msts.runs import TEACHERS, THRESHOLDS
+from nsgauge.checkpoints.bundle import Bundle, load_bundle
 from nsgauge.data.split import Side, SplitSettings
-from nsgauge.eval.scoring.classifier import Classifier
+from nsgauge.eval.scoring.engine import Engine
+from nsgauge.eval.scoring.pictures import Pictures
+from nsgauge.models.prediction import RowBatch, cell_logits
+from nsgauge.protocol import Rate, rate_shares
 from nsgauge.train.calibrate import threshold_choice
 from nsgauge.train.fit import train
 from nsgauge.train.recipe import ThresholdTarget, load_recipe
+from nsgauge.train.token_cache import cached_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,24 +121,51 @@ def from_recipe(
             f"seed={task.seed}",
         ]
         loaded = load_recipe(recipe, overrides=(*overrides, *own))
-        bundle = task.scratch / "bundle"
-        train(loaded, data=task.data, out=bundle, cache=task.cache)
+        path = task.scratch / "bundle"
+        train(loaded, data=task.data, out=path, cache=task.cache)
+        bundle = load_bundle(path)
         test = [row for row, side in enumerate(task.sides) if side is Side.TEST]
-        triples = [task.rows.triples[row] for row in test]
-        scores = Classifier.load(bundle).score(triples, image_root=task.data)
-        told = {
-            "unsafe": (scores.unsafe, scores.unsafe_verdict),
-            "not_grounded": (scores.not_grounded, scores.not_grounded_verdict),
-        }
+        cells = _cells(bundle, task=task, rows=test)
         opinion = Opinion(probability={}, verdict={})
         for axis in AXES:
             if task.lesson.known[axis].any():
+                told = rate_shares(cells, rate=Rate(axis))
                 opinion.probability[axis] = np.full(len(task.sides), np.nan)
                 opinion.verdict[axis] = np.zeros(len(task.sides), dtype=bool)
-                opinion.probability[axis][test], opinion.verdict[axis][test] = told[axis]
+                opinion.probability[axis][test] = told
+                threshold = getattr(bundle.manifest.thresholds, axis)
+                opinion.verdict[axis][test] = told >= threshold
         return opinion
 
     return method
+
+
+def _cells(bundle: Bundle, *, task: Task, rows: Sequence[int]) -> Float[np.ndarray, "rows cells"]:
+    """As `nsgauge score` finds them, but with the tokens of frozen towers from the cache."""
+    towers, network = bundle.towers, bundle.network
+    pictures = Pictures(task.data, side=towers.image_side_px, resize=towers.resize)
+    engine = Engine(bundle, pictures=pictures, cache=None)
+    looked = engine.look(task.rows.triples)
+    texts = bundle.reader.read(
+        [row.triple.prompt for row in looked],
+        responses=[row.triple.response for row in looked],
+        captions=[row.caption for row in looked],
+    )
+    tokens = None
+    if network.pools_tokens and not bundle.manifest.network.lora.text:
+        windows = dict.fromkeys(window for text in texts for window in text.windows)
+        tokens = cached_tokens(
+            network.text_tower, windows=list(windows), cache=task.cache, tokens_per_batch=8192
+        )
+    vectors, slots = engine.vectors([looked[row] for row in rows])
+    batch = RowBatch(
+        texts=[texts[row] for row in rows],
+        image_slots=slots,
+        image_features=vectors,
+        encoded=tokens,
+    )
+    logits = cell_logits(network, rows=batch, tokens_per_batch=8192)
+    return np.asarray(bundle.manifest.calibrator.probabilities(logits))
 
 
 PEOPLE: dict[str, object] = {"judges": ["human", "human-1", "human-2"], "categories": True}

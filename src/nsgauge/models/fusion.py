@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from nsgauge.models.match import Match
 from nsgauge.models.noise import FeatureNoise
 from nsgauge.models.windows import TextRole
 from nsgauge.settings import Settings
@@ -15,6 +16,8 @@ class FusionSettings(Settings):
 
     `feature_noise` is the deviation of the Gaussian noise that training adds to the towers'
     normalised vectors, or, where a pool of ours reads them, to their normalised tokens.
+    `match_width` is of the space in which each window is compared with the picture; 0 leaves the
+    comparison to the transformer.
     """
 
     width: int = Field(256, ge=16, le=8192)
@@ -22,6 +25,7 @@ class FusionSettings(Settings):
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     feature_noise: float = Field(0.0, ge=0, le=2)
+    match_width: int = Field(0, ge=0, le=8192)
 
     @model_validator(mode="after")
     def _whole_heads(self) -> "FusionSettings":
@@ -81,6 +85,14 @@ class Fusion(nn.Module):
         )
         self.layers = nn.TransformerEncoder(layer, settings.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
+        self.match: Match | None = None
+        if settings.match_width:
+            self.match = Match(
+                image_width=image_width,
+                text_width=text_width,
+                width=settings.match_width,
+                fused_width=width,
+            )
 
     def forward(
         self,
@@ -109,6 +121,9 @@ class Fusion(nn.Module):
             + self.roles(roles.clamp(min=0))
             + self.ordinals(ordinals.clamp(max=last))
         )
+        if self.match is not None:
+            agreement = self.match(image[:, 0], text=text)
+            read = read + torch.where(image_present[:, None, None], agreement, 0.0)
         rows = image.shape[0]
         tokens = torch.cat([self.readout.expand(rows, 1, -1), seen, read], dim=1)
         unused = torch.cat(

@@ -103,15 +103,19 @@ class Member(nn.Module):
         share = self.lexical.settings.share
         return (1 - share) * said + share * self.lexical(inputs.grams).log_softmax(dim=-1)
 
+    def windows(self, vectors: TowerVectors) -> Float[Tensor, "windows text_width"]:
+        """The batch's distinct windows as this member's fusion takes them."""
+        if self.pool is not None and vectors.tokens is not None:
+            return self.pool(vectors.tokens)
+        if vectors.windows is None:
+            raise ValueError("a member wants windows' vectors, or tokens and a pool for them")
+        return vectors.windows
+
     def _read(
         self, vectors: TowerVectors, *, inputs: NetworkInputs
     ) -> Float[Tensor, "rows classes"]:
         """Logits from what the towers made of the batch."""
-        windows = vectors.windows
-        if self.pool is not None and vectors.tokens is not None:
-            windows = self.pool(vectors.tokens)
-        if windows is None:
-            raise ValueError("a member wants windows' vectors, or tokens and a pool for them")
+        windows = self.windows(vectors)
         fused = self.fusion(
             vectors.image,
             image_present=vectors.image_present,

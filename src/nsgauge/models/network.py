@@ -81,7 +81,7 @@ class Network(nn.Module):
         self, inputs: NetworkInputs
     ) -> Float[Tensor, "members rows classes"]:
         """What each member says, up to a constant a row."""
-        vectors = self._read(inputs)
+        vectors = self.read(inputs)
         return torch.stack([member(vectors, inputs=inputs) for member in self.members])
 
     def cells(self, classes: Float[Tensor, "*rows classes"]) -> Float[Tensor, "*rows cells"]:
@@ -98,7 +98,7 @@ class Network(nn.Module):
         """Everything that is trained from scratch."""
         return nn.ModuleDict({"members": self.members})
 
-    def _read(self, inputs: NetworkInputs) -> TowerVectors:
+    def read(self, inputs: NetworkInputs) -> TowerVectors:
         """The towers' part, or what is cached of it."""
         packed, windows, tokens = inputs.packed, inputs.window_vectors, inputs.token_vectors
         if windows is None and packed is None:

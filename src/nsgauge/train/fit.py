@@ -26,6 +26,7 @@ from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.protocol import Rate, rate_shares
+from nsgauge.train.alignment import align
 from nsgauge.train.axes import AxisQuality, axis_labels, axis_quality
 from nsgauge.train.calibrate import fit_calibrator, threshold_choice
 from nsgauge.train.channels import fit_channels
@@ -110,6 +111,9 @@ def train(
     vectors = None
     if wants_vectors(recipe, state=state):
         vectors = corpus_vectors(network, corpus=corpus, cache=cache)
+        if recipe.optimisation.alignment.epochs:
+            # Seconds; a resumed run's snapshot takes its place.
+            align(network, corpus=corpus, vectors=vectors, recipe=recipe)
     run_training(network, corpus=corpus, vectors=vectors, recipe=recipe, state=state)
     if recipe.lexical is not None:
         fit_channels(network, corpus=corpus, settings=recipe.lexical)

@@ -63,6 +63,24 @@ class StageSettings(Settings):
     ramp_share: float = Field(0.1, ge=0, lt=1)
 
 
+class AlignmentSettings(Settings):
+    """Before all else, how the fusions' matches learn which picture a grounded response speaks of.
+
+    A contrastive loss over `rows_per_step` rows at a time, for `epochs`; with weight `share` it
+    stays beside the loss of the frozen stage. Wants `fusion.match_width`.
+    """
+
+    epochs: int = Field(0, ge=0)
+    rows_per_step: int = Field(256, ge=2)
+    rate: float = Field(1e-3, gt=0)
+    share: float = Field(0.0, ge=0)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is aligned."""
+        return bool(self.epochs or self.share)
+
+
 class OptimisationSettings(Settings):
     """Fusion and head first, on cached vectors of the frozen towers; then the adapters with them.
 
@@ -72,6 +90,7 @@ class OptimisationSettings(Settings):
     a GPU and fp32 elsewhere, where many processors emulate bf16 at a tenth of the speed.
     """
 
+    alignment: AlignmentSettings = AlignmentSettings()
     frozen: StageSettings = StageSettings(epochs=30, patience=30, rows_per_step=16, head_rate=2e-3)
     adapted: StageSettings = StageSettings(epochs=4, rows_per_image=4, head_rate=5e-4)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -156,6 +175,19 @@ class Recipe(Settings):
     lexical: LexicalSettings | None = None
     optimisation: OptimisationSettings = OptimisationSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
+
+    @model_validator(mode="after")
+    def _what_is_aligned_is_there(self) -> "Recipe":
+        if not self.optimisation.alignment.wanted:
+            return self
+        if not self.fusion.match_width:
+            raise ValueError("optimisation.alignment teaches a match: set fusion.match_width")
+        if not self.optimisation.frozen.epochs:
+            raise ValueError(
+                "optimisation.alignment works on the frozen towers' vectors: give "
+                "optimisation.frozen some epochs"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_committee_shares_its_towers(self) -> "Recipe":

@@ -180,6 +180,8 @@ def _run_stage(
         updates=stage.settings.epochs
         * math.ceil(len(batches.train_dataloader()) / stage.settings.steps_per_update),
         seed=recipe.seed,
+        # The maps compare what the towers made while they rested; later they follow the loss alone.
+        alignment_share=0.0 if vectors is None else recipe.optimisation.alignment.share,
     )
     trainer = _trainer(recipe, stage=stage)
     # Lightning leaves every module in the mode it finds it in, and encoding left them in eval.
