@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 from hypothesis import assume, example, given, settings
@@ -116,10 +117,27 @@ def pocket_directory(pocket_reference: Reference) -> Path:
 @given(TEXT)
 @example(" ".join(PIECES))
 def test_clip_ids_are_open_clips(clip, open_clips, text):
+    assert_open_clips(clip, open_clips, text=text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(max_codepoint=127)))
+@example("a\x0bb\x1c\x00c\x7fd\x1b[1m &amp; <b> A\tb\r\nC\x0c")
+def test_clip_ids_of_ascii_are_open_clips(clip, open_clips, text):
+    assert_open_clips(clip, open_clips, text=text)
+
+
+def assert_open_clips(clip: TextTokenizer, open_clips: Any, *, text: str) -> None:
     # The reference takes what spells out one of its control tokens for the token itself.
     cleaned = open_clips.clean_fn(text)
     assume("<start_of_text>" not in cleaned and "<end_of_text>" not in cleaned)
     assert list(clip.ids([text])[0]) == open_clips.encode(text)
+
+
+def test_columns_of_ids_are_the_ids_end_to_end(clip):
+    encoded, ids = clip.encode(PIECES), clip.ids(PIECES)
+    assert encoded.ids.tolist() == [token for own in ids for token in own]
+    assert np.diff(encoded.bounds).tolist() == [len(own) for own in ids]
 
 
 @settings(max_examples=300, deadline=None)

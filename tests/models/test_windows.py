@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
-from nsgauge.models.windows import RowReader, RowText, TextRole, WindowPolicy, balanced
+from nsgauge.models.windows import RowReader, RowText, TextRole, WindowPolicy
 
 START, END, PAD = 90, 91, 93
 CONTEXT = 32
@@ -41,21 +41,6 @@ def tokens_of(row: RowText, *, role: TextRole) -> list[int]:
             pairs = zip(window.ids, window.segments, strict=True)
             found += [i for i, s in pairs if s == segment and i not in (START, END)]
     return found
-
-
-@given(st.lists(st.integers(), max_size=300), st.integers(1, 40))
-def test_balanced_stretches_cover_everything_in_order_and_are_as_few_as_can_be(ids, capacity):
-    stretches = balanced(tuple(ids), capacity=capacity)
-    assert [token for stretch in stretches for token in stretch] == ids
-    lengths = [len(stretch) for stretch in stretches]
-    assert max(lengths) - min(lengths) <= 1
-    assert max(lengths) <= capacity
-    assert (len(stretches) - 1) * capacity < max(1, len(ids))
-
-
-def test_no_capacity_is_refused():
-    with pytest.raises(ValueError, match="at least one token"):
-        balanced((1, 2), capacity=0)
 
 
 @settings(deadline=None, max_examples=200)

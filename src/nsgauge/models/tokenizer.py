@@ -1,8 +1,13 @@
 """Text to token ids, in Rust: the same ids as open_clip's tokenizers, on any text."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from nsgauge.errors import SettingsError
@@ -14,6 +19,23 @@ CHARACTERS_READ = 200_000
 # spells one out is text. Texts are in lower case, but the original ignores case: it takes the long
 # s, which is its own lower case, for an s, and drops U+0345, a mark whose upper case is a letter.
 _CLIP_WORDS = r"'[s\x{17f}]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
+
+# What cleaning can change beside white space and case: text that isn't ASCII, HTML's entities, and
+# control characters but tab, line feed, form feed and carriage return.
+_NEEDS_CLEANING = re.compile(r"[^\t\n\f\r -%'-~]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIds:
+    """Token ids of many texts, end to end.
+
+    Attributes:
+        ids: Of all texts.
+        bounds: Where each text begins in `ids`, and where the last one ends.
+    """
+
+    ids: Int[np.ndarray, " tokens"]
+    bounds: Int[np.ndarray, " bounds"]
 
 
 class TextTokenizer:
@@ -85,7 +107,12 @@ class TextTokenizer:
             ]
         )
         start, end = vocabulary["<start_of_text>"], vocabulary["<end_of_text>"]
-        return cls(tokenizer, clean=clean, start=start, end=end)
+
+        def quickly_cleaned(text: str) -> str:
+            plain = _NEEDS_CLEANING.search(text) is None
+            return " ".join(text.split()).lower() if plain else clean(text)
+
+        return cls(tokenizer, clean=quickly_cleaned, start=start, end=end)
 
     @classmethod
     def padded(
@@ -94,11 +121,21 @@ class TextTokenizer:
         """SigLIP's: the text, the end, then padding up to the tower's context."""
         return cls(_whole(tokenizer), clean=clean, start=None, end=end, pad=pad)
 
-    def ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Token ids of each text; anything past `CHARACTERS_READ` is not read."""
+    def encode(self, texts: Sequence[str]) -> TokenIds:
+        """Token ids of texts as columns; anything past `CHARACTERS_READ` is not read."""
         cleaned = [self._clean(_encodable(text[:CHARACTERS_READ])) for text in texts]
         encodings = self._tokenizer.encode_batch_fast(cleaned, add_special_tokens=False)
-        return [tuple(encoding.ids) for encoding in encodings]
+        # An `encoding.ids` is a list made anew: asked for once.
+        ids = [encoding.ids for encoding in encodings]
+        bounds = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum([len(own) for own in ids], out=bounds[1:])
+        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(bounds[-1]))
+        return TokenIds(ids=flat, bounds=bounds)
+
+    def ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of each text, as `encode` gives them."""
+        encoded = self.encode(texts)
+        return [tuple(own.tolist()) for own in np.split(encoded.ids, encoded.bounds[1:-1])]
 
 
 def _whole(tokenizer: Tokenizer) -> Tokenizer:

@@ -1,13 +1,17 @@
 """Long text: balanced windows of a tower's context, nothing dropped silently."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
+import numpy as np
+from jaxtyping import Bool, Int
 from pydantic import Field
 
+from nsgauge.models.stretches import balanced, gathered
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
-from nsgauge.models.towers.packing import Window
+from nsgauge.models.towers.packing import Window, Windows
 from nsgauge.settings import Settings
 
 
@@ -63,21 +67,71 @@ class RowText:
         return sum(role in (TextRole.RESPONSE, TextRole.JOINT) for role in self.roles)
 
 
-def balanced(ids: tuple[int, ...], *, capacity: int) -> list[tuple[int, ...]]:
-    """Split into the fewest stretches of at most `capacity`, whose lengths differ by one at most.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowWindows:
+    """Rows' windows as columns, row after row: no object for each.
 
-    Example:
-        >>> [len(stretch) for stretch in balanced(tuple(range(10)), capacity=4)]
-        [4, 3, 3]
+    Attributes:
+        windows: In reading order.
+        bounds: Where each row's windows begin, and where the last row's end.
+        roles: Per window, its TextRole.
+        ordinals: Per window, 0, 1, ... among the row's windows of the same role.
+        response: Per window, where within it its stretch of the response begins and ends; twice
+            the same where there is none.
+        truncated: Per row, whether a cap cut the prompt, the response or the caption.
     """
-    if capacity < 1:
-        raise ValueError(f"a window needs room for at least one token, got {capacity}")
-    count = max(1, -(-len(ids) // capacity))
-    short, longer = divmod(len(ids), count)
-    bounds = [0]
-    for index in range(count):
-        bounds.append(bounds[-1] + short + (index < longer))
-    return [ids[bounds[index] : bounds[index + 1]] for index in range(count)]
+
+    windows: Windows
+    bounds: Int[np.ndarray, " bounds"]
+    roles: Int[np.ndarray, " windows"]
+    ordinals: Int[np.ndarray, " windows"]
+    response: Int[np.ndarray, "windows 2"]
+    truncated: Bool[np.ndarray, " rows"]
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.truncated)
+
+    def __getitem__(self, index: int) -> RowText:
+        """One row as objects."""
+        places = range(int(self.bounds[index]), int(self.bounds[index + 1]))
+        windows = tuple(self.windows[place] for place in places)
+        roles = tuple(TextRole(self.roles[place]) for place in places)
+        return RowText(
+            windows=windows,
+            roles=roles,
+            ordinals=tuple(self.ordinals[places.start : places.stop].tolist()),
+            truncated=bool(self.truncated[index]),
+            response_ids=tuple(
+                window.ids[slice(*self.response[place].tolist())]
+                for place, window, role in zip(places, windows, roles, strict=True)
+                if role in (TextRole.RESPONSE, TextRole.JOINT)
+            ),
+        )
+
+    @property
+    def response_windows(self) -> Int[np.ndarray, " rows"]:
+        """Per row, how many windows its response is read in."""
+        reads = np.isin(self.roles, (TextRole.RESPONSE, TextRole.JOINT))
+        return np.diff(np.concatenate([[0], np.cumsum(reads)])[self.bounds])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Texts:
+    """One column of texts: where each begins in the pool of ids, and its length."""
+
+    starts: Int[np.ndarray, " rows"]
+    lengths: Int[np.ndarray, " rows"]
+
+    def first(self, tokens: int) -> "_Texts":
+        """The first so many tokens of each."""
+        return _Texts(starts=self.starts, lengths=np.minimum(self.lengths, tokens))
+
+    def after(self, other: "_Texts") -> "_Texts":
+        """What follows a beginning."""
+        return _Texts(
+            starts=self.starts + other.lengths, lengths=np.maximum(self.lengths - other.lengths, 0)
+        )
 
 
 class RowReader:
@@ -99,109 +153,160 @@ class RowReader:
         self._tokenizer = tokenizer
         self._policy = policy
         self._context = context
-        self._opening = () if tokenizer.start is None else (tokenizer.start,)
-        self._room = window - len(self._opening) - 1
+        self._opening = 0 if tokenizer.start is None else 1
+        self._room = window - self._opening - 1
         head = policy.prompt_tokens + policy.caption_tokens
-        if policy.layout == "joint" and self._response_room(head) < 1:
+        if policy.layout == "joint" and self._room - head - self._middle < 1:
             raise ValueError(
                 f"prompt_tokens and caption_tokens, {head} together, leave no room for the "
                 f"response in a window of {window}: lower them or choose layout: apart"
             )
 
     def read(
-        self, prompts: list[str], *, responses: list[str], captions: list[str | None]
+        self, prompts: Sequence[str], *, responses: Sequence[str], captions: Sequence[str | None]
     ) -> list[RowText]:
         """Windows of each row; an empty text becomes one empty window, a missing caption none."""
-        texts = [*prompts, *responses, *(caption or "" for caption in captions)]
-        ids = self._tokenizer.ids(texts)
-        rows = len(prompts)
-        return [
-            self._row(
-                ids[row],
-                response=ids[rows + row],
-                caption=None if caption is None else ids[2 * rows + row],
-                unread=any(
-                    len(text) > CHARACTERS_READ
-                    for text in (prompts[row], responses[row], caption or "")
-                ),
-            )
-            for row, caption in enumerate(captions)
-        ]
+        found = self.columns(prompts, responses=responses, captions=captions)
+        return [found[row] for row in range(len(found))]
 
-    def _response_room(self, prompt_tokens: int) -> int:
-        return self._room - prompt_tokens - 1 - len(self._tokenizer.between)
-
-    def _row(
-        self,
-        prompt: tuple[int, ...],
-        *,
-        response: tuple[int, ...],
-        caption: tuple[int, ...] | None,
-        unread: bool,
-    ) -> RowText:
-        room, policy = self._room, self._policy
-        parts: list[tuple[TextRole, list[Window]]] = []
-        if policy.layout == "joint":
-            shown, caption = _cut(caption, at=policy.caption_tokens)
-            head, rest = prompt[: policy.prompt_tokens], prompt[policy.prompt_tokens :]
-            head = shown + head
-            stretches = balanced(response, capacity=self._response_room(len(head)))
-            if rest:
-                parts.append((TextRole.PROMPT, self._singles(balanced(rest, capacity=room))))
-            parts.append((TextRole.JOINT, [self._pair(head, stretch) for stretch in stretches]))
+    def columns(
+        self, prompts: Sequence[str], *, responses: Sequence[str], captions: Sequence[str | None]
+    ) -> RowWindows:
+        """The same as columns; texts that come again are tokenized once."""
+        given = [*prompts, *responses, *(caption or "" for caption in captions)]
+        distinct = {text: place for place, text in enumerate(dict.fromkeys(given))}
+        encoded = self._tokenizer.encode(list(distinct))
+        places = np.fromiter((distinct[text] for text in given), np.int64, count=len(given))
+        starts = encoded.bounds[:-1][places].reshape(3, -1)
+        lengths = np.diff(encoded.bounds)[places].reshape(3, -1)
+        prompt, response, caption = (
+            _Texts(starts=start, lengths=length)
+            for start, length in zip(starts, lengths, strict=True)
+        )
+        laid = _Laid(
+            room=self._room, most=self._policy.max_windows, middle=self._middle, rows=len(prompts)
+        )
+        captioned = np.array([text is not None for text in captions], dtype=bool)
+        if self._policy.layout == "joint":
+            shown = caption.first(self._policy.caption_tokens)
+            head, rest = prompt.first(self._policy.prompt_tokens), caption.after(shown)
+            if self._policy.caption_tokens:
+                captioned &= rest.lengths > 0
+            unshown = prompt.after(head)
+            laid.add(TextRole.PROMPT, unshown, where=unshown.lengths > 0)
+            laid.add(TextRole.JOINT, response, head=(shown, head))
+            laid.add(TextRole.CAPTION, rest, where=captioned)
         else:
-            parts.append((TextRole.PROMPT, self._singles(balanced(prompt, capacity=room))))
-            stretches = balanced(response, capacity=room)
-            parts.append((TextRole.RESPONSE, self._singles(stretches)))
-        if caption is not None:
-            parts.append((TextRole.CAPTION, self._singles(balanced(caption, capacity=room))))
-        return self._capped(parts, stretches=stretches, unread=unread)
-
-    def _capped(
-        self,
-        parts: list[tuple[TextRole, list[Window]]],
-        *,
-        stretches: list[tuple[int, ...]],
-        unread: bool,
-    ) -> RowText:
-        cap = self._policy.max_windows
-        kept = [
-            (window, role, ordinal)
-            for role, windows in parts
-            for ordinal, window in enumerate(windows[:cap])
-        ]
-        windows, roles, ordinals = zip(*kept, strict=True)
-        truncated = unread or any(len(part) > cap for _, part in parts)
-        return RowText(
-            windows=windows,
-            roles=roles,
-            ordinals=ordinals,
-            truncated=truncated,
-            response_ids=tuple(stretches[:cap]),
+            laid.add(TextRole.PROMPT, prompt)
+            laid.add(TextRole.RESPONSE, response)
+            laid.add(TextRole.CAPTION, caption, where=captioned)
+        unread = np.fromiter(map(len, given), np.int64, count=len(given)) > CHARACTERS_READ
+        return self._columns(
+            laid, ids=encoded.ids, truncated=laid.cut | unread.reshape(3, -1).any(axis=0)
         )
 
-    def _singles(self, stretches: list[tuple[int, ...]]) -> list[Window]:
-        return [
-            self._padded((*self._opening, *stretch, self._tokenizer.end)) for stretch in stretches
+    @property
+    def _middle(self) -> int:
+        """Control tokens between the two texts of a window."""
+        return 1 + len(self._tokenizer.between)
+
+    def _columns(
+        self,
+        laid: "_Laid",
+        *,
+        ids: Int[np.ndarray, " tokens"],
+        truncated: Bool[np.ndarray, " rows"],
+    ) -> RowWindows:
+        """Copies every window together from its pieces."""
+        tokenizer, opening = self._tokenizer, self._opening
+        end = len(ids) + opening
+        control = [*([tokenizer.start] * opening), tokenizer.end, *tokenizer.between]
+        padding = [] if tokenizer.pad is None else [tokenizer.pad] * self._context
+        pool = np.concatenate([ids, np.array([*control, *padding], dtype=ids.dtype)])
+        part = laid.sorted()
+        head = opening + part["shown"] + part["head"] + part["middle"]
+        whole = head + part["stretch"] + 1
+        pieces = [
+            (np.full_like(head, len(ids)), np.full_like(head, opening)),
+            (part["shown_at"], part["shown"]),
+            (part["head_at"], part["head"]),
+            (np.full_like(head, end), part["middle"]),
+            (part["stretch_at"], part["stretch"]),
+            (np.full_like(head, end), np.ones_like(head)),
         ]
+        if padding:
+            pieces.append((np.full_like(head, end + self._middle), self._context - whole))
+        starts, lengths = (np.stack(column, axis=1) for column in zip(*pieces, strict=True))
+        second = np.stack([head, whole], axis=1) * (part["middle"] > 0)[:, None]
+        reads = np.isin(part["role"], (TextRole.RESPONSE, TextRole.JOINT))
+        return RowWindows(
+            windows=Windows(
+                ids=gathered(pool, starts=starts.ravel(), lengths=lengths.ravel()),
+                bounds=np.concatenate([[0], np.cumsum(lengths.sum(axis=1))]),
+                second=second,
+            ),
+            bounds=np.searchsorted(part["row"], np.arange(laid.rows + 1)),
+            roles=part["role"],
+            ordinals=part["ordinal"],
+            response=np.stack([head, whole - 1], axis=1) * reads[:, None],
+            truncated=truncated,
+        )
 
-    def _pair(self, first: tuple[int, ...], second: tuple[int, ...]) -> Window:
-        head = (*self._opening, *first, self._tokenizer.end, *self._tokenizer.between)
-        return self._padded(head, second=(*second, self._tokenizer.end))
 
-    def _padded(self, first: tuple[int, ...], *, second: tuple[int, ...] = ()) -> Window:
-        """A window of one text or two, filled up to the context if the tower was trained so."""
-        ids, segments = first + second, (0,) * len(first) + (1,) * len(second)
-        if self._tokenizer.pad is None:
-            return Window(ids, segments)
-        missing = self._context - len(ids)
-        return Window(ids + (self._tokenizer.pad,) * missing, segments + (0,) * missing)
+class _Laid:
+    """Windows as they are laid out, part after part: each window's pieces by name.
 
+    Args:
+        room: Tokens of text in a window.
+        most: Windows of one text.
+        middle: Control tokens between two texts.
+        rows: How many rows there are.
+    """
 
-def _cut(
-    caption: tuple[int, ...] | None, *, at: int
-) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """What of a caption stands before the prompt, and what needs windows of its own."""
-    if caption is None or at == 0:
-        return (), caption
-    return caption[:at], caption[at:] or None
+    def __init__(self, *, room: int, most: int, middle: int, rows: int) -> None:
+        self.rows = rows
+        self.cut = np.zeros(rows, dtype=bool)
+        self._room = room
+        self._most = most
+        self._middle = middle
+        self._parts: list[dict[str, np.ndarray]] = []
+
+    def add(
+        self,
+        role: TextRole,
+        texts: _Texts,
+        *,
+        where: Bool[np.ndarray, " rows"] | None = None,
+        head: tuple[_Texts, _Texts] | None = None,
+    ) -> None:
+        """Lay out a text a row, where it is there; behind a head, as its second text."""
+        rows = np.arange(self.rows) if where is None else np.flatnonzero(where)
+        nothing = np.zeros(self.rows, dtype=np.int64)
+        shown, opened = head or (_Texts(starts=nothing, lengths=nothing),) * 2
+        middle = 0 if head is None else self._middle
+        capacity = self._room - middle - shown.lengths - opened.lengths
+        stretches = balanced(texts.lengths[rows], capacity=capacity[rows], most=self._most)
+        row = rows[stretches.texts]
+        self.cut[rows] |= stretches.cut
+        self._parts.append(
+            {
+                "row": row,
+                "role": np.full(len(row), int(role)),
+                "ordinal": stretches.ordinals,
+                "shown_at": shown.starts[row],
+                "shown": shown.lengths[row],
+                "head_at": opened.starts[row],
+                "head": opened.lengths[row],
+                "middle": np.full(len(row), middle),
+                "stretch_at": texts.starts[row] + stretches.starts,
+                "stretch": stretches.lengths,
+            }
+        )
+
+    def sorted(self) -> dict[str, np.ndarray]:
+        """The columns, row after row, the parts of a row in the order in which they were added."""
+        columns = {
+            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
+        }
+        order = np.argsort(columns["row"], kind="stable")
+        return {name: column[order] for name, column in columns.items()}

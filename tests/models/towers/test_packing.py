@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsgauge.models.towers.packing import Packed, Run, Window, packed_attention
+from nsgauge.models.towers.packing import Packed, Run, Window, Windows, packed_attention
 from nsgauge.models.towers.pair import Towers
 
 LENGTHS = [7, 3, 3, 31, 1, 7, 2, 32, 3]
@@ -105,3 +105,31 @@ def test_packing_keeps_every_token_and_the_way_back(lengths):
 def test_nothing_to_read_is_refused(windows):
     with pytest.raises(ValueError, match="at least one"):
         Packed.of(windows)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda ids, edges: Window(
+                tuple(ids),
+                (0,) * (min(edges) % (len(ids) + 1))
+                + (1,) * (len(ids) - min(edges) % (len(ids) + 1)),
+            ),
+            st.lists(st.integers(0, 3), min_size=1, max_size=4),
+            st.tuples(st.integers(0, 9), st.integers(0, 9)),
+        ),
+        max_size=12,
+    )
+)
+def test_columns_hold_the_windows_and_keys_tell_them_apart(windows):
+    columns = Windows.of(windows)
+    assert [columns[index] for index in range(len(columns))] == windows
+    keys = columns.keys()
+    for window, key in zip(windows, keys, strict=True):
+        same = [other == key for other in keys]
+        assert same == [other == window for other in windows]
+
+
+def test_a_second_text_in_pieces_is_refused():
+    with pytest.raises(ValueError, match="in one stretch"):
+        Windows.of([Window((1, 2, 3), (1, 0, 1))])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import cast
 
 import numpy as np
@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
+
+from nsgauge.models.stretches import gathered, places_within
 
 HALF_PRECISION = (torch.bfloat16, torch.float16)
 
@@ -27,6 +29,88 @@ class Window:
 
     ids: tuple[int, ...]
     segments: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Many windows as columns, end to end: no object for each.
+
+    Attributes:
+        ids: Token ids.
+        bounds: Where each window begins in `ids`, and where the last one ends.
+        second: Where, within its window, the second text begins and ends; twice the same where
+            there is none.
+    """
+
+    ids: Int[np.ndarray, " tokens"]
+    bounds: Int[np.ndarray, " bounds"]
+    second: Int[np.ndarray, "windows 2"]
+
+    @classmethod
+    def of(cls, windows: Sequence[Window]) -> "Windows":
+        """Columns of windows.
+
+        Raises:
+            ValueError: the second text of one isn't a single stretch.
+        """
+        lengths = [len(window.ids) for window in windows]
+        flat = chain.from_iterable(window.ids for window in windows)
+        second = [_second(window.segments) for window in windows]
+        return cls(
+            ids=np.fromiter(flat, dtype=np.int64, count=sum(lengths)),
+            bounds=np.cumsum([0, *lengths]),
+            second=np.array(second, dtype=np.int64).reshape(-1, 2),
+        )
+
+    def __len__(self) -> int:
+        """How many windows."""
+        return len(self.second)
+
+    def __getitem__(self, index: int) -> Window:
+        """One window as an object."""
+        ids = self.ids[self.bounds[index] : self.bounds[index + 1]].tolist()
+        start, stop = self.second[index].tolist()
+        return Window(tuple(ids), (0,) * start + (1,) * (stop - start) + (0,) * (len(ids) - stop))
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " windows"]:
+        """Tokens of each window."""
+        return np.diff(self.bounds)
+
+    def keys(self) -> list[bytes]:
+        """Per window, what it holds: equal for equal windows alone."""
+        content = self.ids.astype("<i4").tobytes()
+        edges = (4 * self.bounds).tolist()
+        second = self.second.astype("<u2").tobytes()
+        return [
+            second[4 * index : 4 * index + 4] + content[edges[index] : edges[index + 1]]
+            for index in range(len(self))
+        ]
+
+    def pack(self, chosen: Int[np.ndarray, " chosen"]) -> "Packed":
+        """Pack some of the windows.
+
+        Raises:
+            ValueError: none are chosen, or one of them holds no token.
+        """
+        if not len(chosen) or not self.lengths[chosen].all():
+            raise ValueError("pack at least one window, each with at least one token")
+        order = np.argsort(self.lengths[chosen], kind="stable")
+        laid = chosen[order]
+        lengths = self.lengths[laid]
+        restore = np.empty_like(order)
+        restore[order] = np.arange(len(order))
+        positions = places_within(lengths)
+        start, stop = (np.repeat(edge, lengths) for edge in self.second[laid].T)
+        ids = gathered(self.ids, starts=self.bounds[laid], lengths=lengths)
+        segments = (start <= positions) & (positions < stop)
+        return Packed(
+            ids=torch.from_numpy(ids.astype(np.int64)),
+            segments=torch.from_numpy(segments.astype(np.int64)),
+            positions=torch.from_numpy(positions),
+            lengths=tuple(lengths.tolist()),
+            restore=torch.from_numpy(restore),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +148,7 @@ class Packed:
         Raises:
             ValueError: there are no windows, or one of them holds no token.
         """
-        if not windows or any(not window.ids for window in windows):
-            raise ValueError("pack at least one window, each with at least one token")
-        order = cls.order(windows)
-        lengths = tuple(len(windows[index].ids) for index in order)
-        restore = np.empty(len(order), dtype=np.int64)
-        restore[order] = np.arange(len(order))
-        ids = np.concatenate([np.asarray(windows[index].ids) for index in order])
-        segments = np.concatenate([np.asarray(windows[index].segments) for index in order])
-        positions = np.concatenate([np.arange(length) for length in lengths])
-        return cls(
-            ids=torch.from_numpy(ids.astype(np.int64)),
-            segments=torch.from_numpy(segments.astype(np.int64)),
-            positions=torch.from_numpy(positions),
-            lengths=lengths,
-            restore=torch.from_numpy(restore),
-        )
+        return Windows.of(windows).pack(np.arange(len(windows)))
 
     @staticmethod
     def order(windows: Sequence[Window]) -> list[int]:
@@ -164,3 +233,13 @@ def _varlen_attention(
         query, key, value, offsets, offsets, longest, longest, window_size=window
     )
     return cast("Tensor", attended)
+
+
+def _second(segments: Sequence[int]) -> tuple[int, int]:
+    """Where the second text begins and ends."""
+    if 1 not in segments:
+        return 0, 0
+    start, count = segments.index(1), sum(segments)
+    if any(segment != 1 for segment in segments[start : start + count]):
+        raise ValueError(f"segments {segments}: expected the second text in one stretch")
+    return start, start + count
