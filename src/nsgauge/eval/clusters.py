@@ -1,7 +1,5 @@
 """Rows that share an item aren't independent: sums, variances and effects by cluster."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
@@ -74,69 +72,34 @@ def design_effect(
     return float(np.clip(by_cluster / by_row, 1.0, largest))
 
 
-def scarcest(positive: Float[np.ndarray, " rows"], *, codes: Int[np.ndarray, " rows"]) -> float:
-    """How many clusters hold a positive row, or how many hold a negative one: the fewer."""
-    most, least = np.zeros(int(codes.max()) + 1), np.ones(int(codes.max()) + 1)
-    np.maximum.at(most, codes, positive)
-    np.minimum.at(least, codes, positive)
-    return float(min(most.sum(), (1 - least).sum()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """How the judged rows were drawn from their pool.
-
-    Attributes:
-        codes: The cluster of each judged row, numbered from zero.
-        draws: Judged clusters: the number of independent looks at the judge.
-        pool_size: Mean number of rows in a row's own cluster, over the whole pool.
-        unjudged_ratio: Drawn units over units not drawn; units are clusters where each cluster is
-            judged wholly or not at all, else rows.
-    """
-
-    codes: Int[np.ndarray, " judged"]
-    draws: int
-    pool_size: float
-    unjudged_ratio: float
-
-    @property
-    def judged_size(self) -> float:
-        """Mean number of judged rows in a judged row's own cluster."""
-        return mean_size(self.codes)
-
-
-def draw_of(
+def scarcest(
+    positive: Float[np.ndarray, " rows"],
     *,
-    judged: Shaped[np.ndarray, " judged"] | None,
-    unjudged: Shaped[np.ndarray, " unjudged"] | None,
-    rows: tuple[int, int],
-) -> Draw:
-    """Describe a draw of single rows, of whole clusters, or of rows that happen to share clusters.
+    codes: Int[np.ndarray, " rows"],
+    weights: Float[np.ndarray, " rows"] | None = None,
+) -> float:
+    """How many clusters hold a positive row, or how many hold a negative one: the fewer.
+
+    With weights it is the number of equally weighted clusters that would say as much.
 
     Args:
-        judged: Cluster of each judged row; None together with `unjudged` where rows are alone.
-        unjudged: Cluster of each row of the pool that wasn't judged.
-        rows: How many rows were judged, and how many were not; both at least 1.
-
-    Raises:
-        ValueError: only one of the two is given, or there isn't one identifier a row.
+        positive: In [0, 1].
+        codes: The row's cluster, numbered from zero.
+        weights: Above 0; None where all rows weigh the same.
     """
-    judged_rows, unjudged_rows = rows
-    if (judged is None) != (unjudged is None):
-        raise ValueError(
-            "clusters are given for the judged or for the unjudged rows only: give both"
-        )
-    if judged is None or unjudged is None:
-        codes = np.arange(judged_rows)
-        ratio = judged_rows / unjudged_rows
-        return Draw(codes=codes, draws=judged_rows, pool_size=1.0, unjudged_ratio=ratio)
-    cluster_codes(judged, rows=judged_rows), cluster_codes(unjudged, rows=unjudged_rows)
-    pool = np.unique(np.concatenate([judged, unjudged]), return_inverse=True)[1].reshape(-1)
-    drawn, left = np.unique(pool[:judged_rows]), np.unique(pool[judged_rows:])
-    whole = not np.intersect1d(drawn, left, assume_unique=True).size
-    return Draw(
-        codes=np.searchsorted(drawn, pool[:judged_rows]),
-        draws=len(drawn),
-        pool_size=mean_size(pool),
-        unjudged_ratio=len(drawn) / len(left) if whole else judged_rows / unjudged_rows,
-    )
+    count = int(codes.max()) + 1
+    most, least = np.zeros(count), np.ones(count)
+    np.maximum.at(most, codes, positive)
+    np.minimum.at(least, codes, positive)
+    if weights is None:
+        return float(min(most.sum(), (1 - least).sum()))
+    each = np.bincount(codes, weights=weights)
+    return min(_effective(each, shares=most), _effective(each, shares=1 - least))
+
+
+def _effective(
+    weights: Float[np.ndarray, " clusters"], *, shares: Float[np.ndarray, " clusters"]
+) -> float:
+    """Kish's effective number of the clusters, each counted by its share."""
+    spread = float((weights**2) @ shares)
+    return float(weights @ shares) ** 2 / spread if spread > 0 else 0.0

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from scipy import special, stats
+from scipy import special
 
 Count = float | int
 """A number of rows; fractional for vote shares and effective numbers."""
@@ -36,13 +36,13 @@ def check_confidence(confidence: float) -> None:
 def normal_quantile(confidence: float) -> float:
     """The two-sided quantile of the normal distribution: 1.96 for 0.95."""
     check_confidence(confidence)
-    return float(stats.norm.ppf((1 + confidence) / 2))
+    return float(special.ndtri((1 + confidence) / 2))
 
 
-def t_quantile(confidence: float, *, freedom: int) -> float:
-    """The two-sided quantile of Student's t with `freedom` degrees of freedom."""
+def t_quantile(confidence: float, *, freedom: Count) -> float:
+    """The two-sided quantile of Student's t with `freedom` degrees of freedom, above 0."""
     check_confidence(confidence)
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 def wilson(positives: Count, *, rows: Count, quantile: float) -> Interval:

@@ -1,17 +1,12 @@
-"""The AC+2 interval: one rate of a pool, from the rows that the judge saw and the classifier.
-
-The judge's rows get one extra positive and one extra negative, as in Agresti and Coull; the
-classifier moves the share by `shrinkage` times the difference between its means over judged and
-unjudged rows, as in PPI++. The finite interval is for the pool's own share. It adds what was judged
-(known) to what wasn't (estimated), so it narrows to the judge's share as the unjudged rows run out.
-"""
+"""Intervals that hold where labels are few: small-sample quantiles, hulls and exact limits."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from nsgauge.eval.clusters import Draw, design_effect, scarcest
+from nsgauge.eval.clusters import design_effect, scarcest
+from nsgauge.eval.draws import Draw
 from nsgauge.eval.intervals import Interval, clopper_pearson, t_quantile
 
 FLAT = 1e-6
@@ -22,125 +17,128 @@ SCARCE = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlusTwo:
-    """Both intervals for one rate.
+class Spread:
+    """What is known of one rate of a pool, enough for its intervals at any confidence.
 
     Attributes:
-        finite: For the pool's own share.
-        superpopulation: For the share among items like these.
-        correlation: Between judge and classifier on the judged rows; None where one is constant.
-        effective: The number of independently drawn judge-only rows that would say as much.
+        centre: The pool's share, about in [0, 1].
+        variance: Of its estimate; above 0.
+        freedom: Degrees of freedom of the variance.
+        rows: In the pool.
+        lowest: The share of the pool that was judged positive: its rate can't be lower.
+        highest: Likewise, all but what was judged negative.
+        scarce: Share and number of the draws where too few hold a positive, or a negative, for the
+            variance to be trusted; else None.
+        pool_effect: How many times heavier a row of the pool is than one drawn alone.
     """
 
-    finite: Interval
-    superpopulation: Interval
-    correlation: float | None
-    effective: float
+    centre: float
+    variance: float
+    freedom: float
+    rows: int
+    lowest: float
+    highest: float
+    scarce: tuple[float, float] | None
+    pool_effect: float
+
+    def finite(self, *, point: float, confidence: float) -> Interval:
+        """For the pool's own share; it holds `point`."""
+        ends = self._hull(self.centre, variance=self.variance, point=point, confidence=confidence)
+        # The judged positives and negatives are facts: the pool's share can't contradict them.
+        low, high = max(ends.low, self.lowest), min(ends.high, self.highest)
+        return Interval(min(low, point), max(high, point))
+
+    def superpopulation(self, *, point: float, confidence: float) -> Interval:
+        """For the share among items like these; it holds `point`."""
+        rows, extra = self.rows, self.pool_effect
+        centre = (rows * self.centre + extra) / (rows + 2 * extra)
+        variance = self.variance + extra * max(centre * (1 - centre), 0.0) / rows
+        ends = self._hull(centre, variance=variance, point=point, confidence=confidence)
+        return Interval(max(0.0, ends.low), min(1.0, ends.high))
+
+    def _hull(self, centre: float, *, variance: float, point: float, confidence: float) -> Interval:
+        half = t_quantile(confidence, freedom=self.freedom) * variance**0.5
+        ends = [point]
+        if self.scarce is not None:
+            share, draws = self.scarce
+            ends += clopper_pearson(share * draws, rows=draws, confidence=confidence)
+        return Interval(min(centre - half, *ends), max(centre + half, *ends))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One rate's labels and classifier shares.
+def spread_of(
+    positive: Float[np.ndarray, " judged"],
+    *,
+    draw: Draw,
+    centre: float,
+    variance: float,
+    freedom: float,
+) -> Spread:
+    """What the labels add to an estimate and its variance.
 
-    Attributes:
-        positive: The judge's label, in [0, 1]; fractional for vote shares.
-        judged: The classifier's probability on the same rows.
-        unjudged: The classifier's probability on the rest of the pool; at least one row.
-        draw: How the judged rows were drawn; at least two draws.
+    Args:
+        positive: The labels, in [0, 1].
+        draw: How they were drawn.
+        centre: The estimate of the pool's share.
+        variance: Of it.
+        freedom: Of the variance.
+
+    Source: Korn and Graubard 1998 (exact limits at the effective number of draws).
     """
-
-    positive: Float[np.ndarray, " judged"]
-    judged: Float[np.ndarray, " judged"]
-    unjudged: Float[np.ndarray, " unjudged"]
-    draw: Draw
-
-    @property
-    def correlation(self) -> float | None:
-        """Between judge and classifier on the judged rows; None where one is constant."""
-        return correlation(self.positive, other=self.judged)
+    known, left, weights = float(positive.sum()), float(draw.left.sum()), draw.weights
+    rows = len(positive) + int(draw.left.sum())
+    few = scarcest(positive, codes=draw.codes, weights=weights) < SCARCE
+    share = float(np.clip(weights @ positive / weights.sum(), 0, 1))
+    return Spread(
+        centre=centre,
+        variance=variance,
+        freedom=max(1.0, freedom),
+        rows=rows,
+        lowest=known / rows,
+        highest=(known + left) / rows,
+        scarce=(share, draw.effective_draws) if few else None,
+        pool_effect=pool_effect(draw, heaviness=design_effect(positive, codes=draw.codes)),
+    )
 
 
 def correlation(
-    first: Float[np.ndarray, " rows"], *, other: Float[np.ndarray, " rows"]
+    first: Float[np.ndarray, " rows"],
+    *,
+    other: Float[np.ndarray, " rows"],
+    weights: Float[np.ndarray, " rows"] | None = None,
 ) -> float | None:
     """Pearson's correlation; None where one of the two is constant, or there is no row."""
     if not len(first):
         return None
-    x, y = first - first.mean(), other - other.mean()
-    if min(x @ x, y @ y) <= FLAT**2 * len(x):
+    parts = np.full(len(first), 1 / len(first)) if weights is None else weights / weights.sum()
+    x, y = first - parts @ first, other - parts @ other
+    spread_x, spread_y = float(parts @ x**2), float(parts @ y**2)
+    if min(spread_x, spread_y) <= FLAT**2:
         return None
-    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
+    return float(np.clip(parts @ (x * y) / (spread_x * spread_y) ** 0.5, -1.0, 1.0))
 
 
-def is_informative(found: float | None, *, draws: int) -> bool:
+def is_informative(found: float | None, *, draws: float) -> bool:
     """Whether a correlation is surely above zero; if not, the judge alone guesses better."""
     return found is not None and found > 2 / draws**0.5
 
 
-def plus_two(sample: Sample, *, point: float, confidence: float) -> PlusTwo:
-    """Both intervals for one rate; each holds `point`.
+def effective_rows(positive: Float[np.ndarray, " judged"], *, draw: Draw, variance: float) -> float:
+    """Judge-only rows, drawn alone and evenly, whose share of the pool would vary as much.
 
     Args:
-        sample: The rows of the pool.
-        point: The estimate that is printed with the intervals, in [0, 1].
-        confidence: In (0, 1).
-
-    Source: Agresti and Coull 1998 (two extra rows); Angelopoulos, Duchi and Zrnic 2023 (PPI++).
+        positive: The labels, in [0, 1].
+        draw: How they were drawn.
+        variance: Of the pool's share, with the two extra rows in it.
     """
-    rows, left = len(sample.positive), len(sample.unjudged)
-    total, draw, known = rows + left, sample.draw, float(sample.positive.sum())
-    heaviness = design_effect(sample.positive, codes=draw.codes)
-    rest, variance = _unjudged_share(sample, heaviness=heaviness)
-    quantile = t_quantile(confidence, freedom=draw.draws + 1)
-
-    centre = (known + left * rest) / total
-    finite_variance = (left / total) ** 2 * variance * (1 + draw.unjudged_ratio)
-    spread = _pool_effect(draw, heaviness=heaviness)
-    wide_centre = (total * centre + spread) / (total + 2 * spread)
-    wide_variance = finite_variance + spread * wide_centre * (1 - wide_centre) / total
-
-    ends = [point, *_exact_ends(sample, confidence=confidence)]
-    finite = _hull(centre, half=quantile * finite_variance**0.5, ends=ends)
-    # The judged positives and negatives are facts: the pool's share can't contradict them.
-    finite = Interval(max(finite.low, known / total), min(finite.high, (known + left) / total))
-    wide = _hull(wide_centre, half=quantile * wide_variance**0.5, ends=ends)
-    found = sample.correlation
-    gain = 1.0
-    if found is not None and is_informative(found, draws=draw.draws):
-        gain = 1 / (1 - min(found**2, 1 - 1e-9) * left / total)
-    return PlusTwo(
-        finite=Interval(min(finite.low, point), max(finite.high, point)),
-        superpopulation=Interval(max(0.0, wide.low), min(1.0, wide.high)),
-        correlation=found,
-        effective=rows * gain / heaviness,
-    )
+    rows, weights = len(positive), draw.weights
+    heavy = weights.mean()
+    share = float((weights @ positive + heavy) / (weights.sum() + 2 * heavy))
+    # With the extra rows, n rows drawn alone have a variance of share (1 - share) / (n + 1).
+    unit = variance / (share * (1 - share)) * (rows + 1) / rows
+    return 1 / (unit + 1 / (rows + float(draw.left.sum())))
 
 
-def _unjudged_share(sample: Sample, *, heaviness: float) -> tuple[float, float]:
-    """The share among unjudged rows, and the variance that the judged rows leave in it.
-
-    The two extra rows are draws of their own, each as heavy as one draw's worth of rows.
-    """
-    draw, anchor = sample.draw, float(sample.unjudged.mean())
-    weights = np.append(np.ones(len(sample.positive)), [heaviness, heaviness])
-    labels = np.append(sample.positive, [1.0, 0.0])
-    shares = np.append(sample.judged, [anchor, anchor])
-    codes = np.append(draw.codes, [draw.draws, draw.draws + 1])
-    mass = float(weights.sum())
-    label_mean, share_mean = float(weights @ labels) / mass, float(weights @ shares) / mass
-
-    shrinkage = 0.0
-    if is_informative(sample.correlation, draws=draw.draws):
-        covariance = float(weights @ ((labels - label_mean) * (shares - share_mean))) / (mass - 1)
-        pool = np.concatenate([sample.judged, sample.unjudged])
-        shrinkage = float(np.clip(covariance / pool.var(ddof=1), 0.0, 1.0))
-    residual = (labels - label_mean) - shrinkage * (shares - share_mean)
-    sums = np.bincount(codes, weights=weights * residual)
-    variance = len(sums) / (len(sums) - 1) * float(sums @ sums) / mass**2
-    return label_mean + shrinkage * (anchor - share_mean), variance
-
-
-def _pool_effect(draw: Draw, *, heaviness: float) -> float:
+def pool_effect(draw: Draw, *, heaviness: float) -> float:
     """The design effect of the whole pool, whose clusters may be larger than the judged parts."""
     if draw.pool_size == 1:
         return 1.0
@@ -148,16 +146,3 @@ def _pool_effect(draw: Draw, *, heaviness: float) -> float:
         return draw.pool_size
     scale = (draw.pool_size - 1) / (draw.judged_size - 1)
     return float(min(1 + (heaviness - 1) * scale, draw.pool_size))
-
-
-def _exact_ends(sample: Sample, *, confidence: float) -> list[float]:
-    """Clopper-Pearson over draws where too few of them hold a positive or a negative, else none."""
-    draw = sample.draw
-    if scarcest(sample.positive, codes=draw.codes) >= SCARCE:
-        return []
-    positives = float(np.clip(sample.positive.mean(), 0, 1)) * draw.draws
-    return [*clopper_pearson(positives, rows=draw.draws, confidence=confidence)]
-
-
-def _hull(centre: float, *, half: float, ends: list[float]) -> Interval:
-    return Interval(min(centre - half, *ends), max(centre + half, *ends))

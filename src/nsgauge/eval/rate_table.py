@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from nsgauge.protocol import CELLS, RATES, Cell, Rate, check_cells, rate_weights
 
@@ -38,12 +37,24 @@ class RateEstimate:
         high: Upper end likewise.
         low_super: Lower end for the superpopulation: items like these.
         high_super: Upper end likewise.
+        low_joint: Like `low`, of intervals that hold for the three rates at once.
+        high_joint: Likewise.
+        low_super_joint: Likewise.
+        high_super_joint: Likewise.
         rows: Rows in the pool.
         judged: Rows with a label of the judge.
-        positives: Positive rows among the judged, rounded where labels are vote shares.
+        human: Of those, rows with a person's label, where a second hop corrects the judge.
+        positives: Positive rows among the labels that count as the truth (a person's, if there are
+            any), rounded where labels are vote shares.
         naive: The classifier's mean probability, uncorrected; None without a classifier.
-        correlation: Between judge and classifier on the judged rows.
-        effective: Independently drawn judge-only rows that would say as much as these labels.
+        judge_only: The share that the judge's labels alone give, weighted as they were drawn.
+        human_only: The same of people's labels.
+        correlation: Between judge and classifier on the judged rows, within strata; with a second
+            hop, between people and what judge and classifier together say.
+        effective: Independently drawn rows with the true label that would say as much as all this.
+        labels_saved: Share of those that the classifier (and the judge) made needless, in [0, 1).
+        hop_shares: Parts of the variance that more judged rows, and more people's labels, would
+            take away; empty with one hop.
         status: What the rate may be taken for.
         note: One sentence that says why.
     """
@@ -54,12 +65,21 @@ class RateEstimate:
     high: float | None = None
     low_super: float | None = None
     high_super: float | None = None
+    low_joint: float | None = None
+    high_joint: float | None = None
+    low_super_joint: float | None = None
+    high_super_joint: float | None = None
     rows: int
     judged: int
+    human: int = 0
     positives: int
     naive: float | None = None
+    judge_only: float | None = None
+    human_only: float | None = None
     correlation: float | None = None
     effective: float | None = None
+    labels_saved: float | None = None
+    hop_shares: tuple[float, ...] = ()
     status: RateStatus
     note: str
 
@@ -67,6 +87,11 @@ class RateEstimate:
     def naive_bias(self) -> float | None:
         """How far the classifier's own mean lies above the estimate; None if either is unknown."""
         return None if self.naive is None or self.value is None else self.naive - self.value
+
+    @property
+    def rho_squared(self) -> float | None:
+        """The part of the labels' variance that the correlation explains; None if unknown."""
+        return None if self.correlation is None else self.correlation**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +105,6 @@ class RateTable:
 
     cells: dict[Cell, float]
     rates: dict[Rate, RateEstimate]
-
-
-class PoolClusters(NamedTuple):
-    """The item of each row of a pool; rows of one item were judged together."""
-
-    judged: Shaped[np.ndarray, " judged"]
-    unjudged: Shaped[np.ndarray, " unjudged"]
 
 
 def clean_cells(cells: Float[np.ndarray, "rows cells"]) -> Float[np.ndarray, "rows cells"]:

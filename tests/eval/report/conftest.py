@@ -142,7 +142,9 @@ def simulated() -> Callable[..., World]:
                     image_state=picture,
                 )
                 if judged:
-                    world.cell(triple_id, "human", list(CODES)[draw.choice(4, p=cells)])
+                    chance = judged_share if judged_share < 1 else None
+                    code = list(CODES)[draw.choice(4, p=cells)]
+                    world.cell(triple_id, "human", code, inclusion=chance)
         return world
 
     return build

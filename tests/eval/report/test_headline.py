@@ -42,31 +42,49 @@ def test_a_census_shows_the_judge_and_the_classifier_with_their_difference(world
 
 
 @pytest.mark.parametrize(
-    ("odd", "status"), [(0.5, RateStatus.JUDGED), (0.8, RateStatus.INSUFFICIENT)]
+    ("chance", "uneven", "weighted", "status"),
+    [
+        (0.5, False, False, RateStatus.JUDGED),
+        (0.8, True, True, RateStatus.JUDGED),
+        (None, True, False, RateStatus.INSUFFICIENT),
+    ],
 )
-def test_corrected_rates_stand_only_on_an_even_draw(simulated, odd, status):
+def test_corrected_rates_are_weighted_by_how_the_rows_were_drawn(
+    simulated, chance, uneven, weighted, status
+):
     world = simulated(200, judged_share=0.5, seen_share=0.0)
     for number, verdict in enumerate(world.verdicts):
-        verdict["inclusion_probability"] = odd if number % 3 == 0 else 0.5
-    uneven = status is RateStatus.INSUFFICIENT
+        verdict["inclusion_probability"] = chance if number % 3 == 0 else 0.5
     found = headline_of(world)
     for row in found.rows:
         assert row.basis is Basis.CORRECTED
-        assert row.uneven_draw is uneven
+        assert (row.uneven_draw, row.weighted) == (uneven, weighted)
         assert {estimate.status for estimate in row.classifier.values()} == {status}
-    assert found.checked_groups == (0 if uneven else 2)
+        assert (row.classifier[Rate.UNSAFE].low is None) is (status is RateStatus.INSUFFICIENT)
+    assert found.checked_groups == (0 if status is RateStatus.INSUFFICIENT else 2)
     said = " ".join(page_words(build_report(world.inputs())).findings)
     assert ("drawn with unequal probabilities" in said) is uneven
+    assert ("Rates are weighted for that" in said) is weighted
 
 
-def test_seen_rows_are_counted_and_never_used(world):
-    for item in range(20):
-        triple_id = world.triple("alpha", f"{item}")
-        world.cell(triple_id, "human", "gu" if item < 10 else "gs")
-        world.score(triple_id, [0.7, 0.1, 0.1, 0.1], item_seen=item < 10)
-    (row,) = headline_of(world).rows
-    assert (row.rows, row.seen, row.judged) == (20, 10, 10)
-    assert row.judge[Rate.UNSAFE].value == 0
+def test_rows_that_came_to_be_judged_nobody_knows_how_give_no_interval(simulated):
+    world = simulated(200, judged_share=0.5, seen_share=0.0)
+    for verdict in world.verdicts:
+        verdict["inclusion_probability"] = None
+    for row in headline_of(world).rows:
+        for estimate in row.classifier.values():
+            assert estimate.status is RateStatus.INSUFFICIENT
+            assert (estimate.low, estimate.high_super) == (None, None)
+            assert estimate.value is not None
+
+
+def test_probabilities_of_another_pool_give_no_interval(simulated):
+    world = simulated(200, judged_share=0.5, seen_share=0.0)
+    for verdict in world.verdicts:
+        verdict["inclusion_probability"] = 0.1
+    estimate = headline_of(world).rows[-1].classifier[Rate.UNSAFE]
+    assert estimate.low is None
+    assert "of a pool of about" in estimate.note
 
 
 def test_a_partly_judged_pool_is_corrected_towards_the_judge(simulated):

@@ -1,12 +1,20 @@
 """From joined columns to rate estimates: which rows count, for which axis."""
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nsgauge.eval.intervals import bounded_rate
-from nsgauge.eval.rates import RateEstimate, RateStatus, judge_axis_rate, judge_rates
+from nsgauge.eval.rates import (
+    Design,
+    RateEstimate,
+    SimpleRandom,
+    Undeclared,
+    Unequal,
+    estimate_rates,
+    judge_axis_rate,
+    judge_rates,
+)
+from nsgauge.eval.rates.designs import fault_of
 from nsgauge.eval.report.columns import JudgeColumns
 from nsgauge.protocol import CELLS, RATES, Rate
 
@@ -34,34 +42,48 @@ def answered(judge: JudgeColumns, *, rates: tuple[Rate, ...]) -> Bool[np.ndarray
 def judge_estimates(
     judge: JudgeColumns, *, at: Members, item: Int[np.ndarray, " rows"]
 ) -> dict[Rate, RateEstimate]:
-    """The judge's rates on the rows `at` that it answered; empty if it answered none."""
-    estimates = _answered_rates(judge, at=at, item=item)
-    return uncertified(estimates) if judge.drawn_unevenly(at) else estimates
+    """The judge's rates on the rows `at` that it answered; empty if it answered none.
 
-
-def uncertified(estimates: dict[Rate, RateEstimate]) -> dict[Rate, RateEstimate]:
-    """The same numbers as hints: they are plain means over an uneven draw."""
-    return {
-        rate: replace(
-            estimate,
-            status=RateStatus.INSUFFICIENT,
-            note=f"drawn with unequal probabilities and not weighted; {estimate.note}",
-        )
-        for rate, estimate in estimates.items()
-    }
-
-
-def _answered_rates(
-    judge: JudgeColumns, *, at: Members, item: Int[np.ndarray, " rows"]
-) -> dict[Rate, RateEstimate]:
+    Where it saw a part of them, drawn with unequal known probabilities, they are the rates that it
+    would give all of them.
+    """
     rates = spoken_rates(judge)
     known = at[answered(judge, rates=rates)[at]]
     if known.size == 0:
         return {}
+    if judge.drawn_unevenly(at):
+        design = draw_design(judge, at=at, item=item)
+        table = estimate_rates(labelled_cells(judge, at=at), scores=None, design=design)
+        return {rate: table.rates[rate] for rate in rates}
     if len(rates) > 1:
         return dict(judge_rates(judged_cells(judge, at=known), clusters=item[known]).rates)
     positive = positives(judge, rate=rates[0])[known]
     return {rates[0]: judge_axis_rate(positive, clusters=item[known])}
+
+
+def draw_design(judge: JudgeColumns, *, at: Members, item: Int[np.ndarray, " rows"]) -> Design:
+    """How the rows that a judge answered were drawn from the rows `at`.
+
+    Unanswered questions count as missing at random: the probability of an answer is that of being
+    asked, times the share of answers.
+    """
+    asked = judge.asked[at]
+    if asked.all():
+        return SimpleRandom(items=item[at])
+    drawn = judge.inclusion[at]
+    if not asked.any() or bool(np.isnan(drawn[asked]).any()):
+        return Undeclared()
+    known = answered(judge, rates=spoken_rates(judge))[at]
+    probability = np.where(known, drawn * known.sum() / asked.sum(), np.nan)
+    unequal = Unequal(probability=probability, items=item[at])
+    even = not judge.drawn_unevenly(at) and fault_of(unequal, judged=known) is None
+    return SimpleRandom(items=item[at]) if even else unequal
+
+
+def labelled_cells(judge: JudgeColumns, *, at: Members) -> Float[np.ndarray, "members cells"]:
+    """The judge's cells, NaN where it didn't answer on what it speaks of."""
+    known = answered(judge, rates=spoken_rates(judge))[at]
+    return np.where(known[:, None], judged_cells(judge, at=at), np.nan)
 
 
 def judged_cells(judge: JudgeColumns, *, at: Members) -> Float[np.ndarray, "members cells"]:

@@ -8,21 +8,16 @@ from jaxtyping import Float
 
 from nsgauge.eval.clusters import cluster_codes, mean_variance
 from nsgauge.eval.intervals import t_quantile
-from nsgauge.eval.rates import (
-    MINIMUM_JUDGED,
-    PoolClusters,
-    RateEstimate,
-    estimate_rates,
-    transported_rates,
-)
+from nsgauge.eval.rates import MINIMUM_JUDGED, RateEstimate, RateStatus, Undeclared, estimate_rates
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.estimates import (
     Members,
     answered,
+    draw_design,
     judge_estimates,
     judged_cells,
+    labelled_cells,
     spoken_rates,
-    uncertified,
 )
 from nsgauge.eval.report.groups import Group, report_groups
 from nsgauge.eval.report.inputs import Rows
@@ -72,8 +67,9 @@ class HeadlineRow:
             for a census, where `judge` is what counts.
         naive: The classifier's own rates, uncorrected: its mean probability.
         difference: Of `naive` to the judge; only for a census.
-        uneven_draw: Whether the judged rows were drawn with unequal probabilities, for which the
-            rates here are not weighted: they certify nothing.
+        uneven_draw: Whether the judged rows were drawn with unequal probabilities.
+        weighted: Whether the rates are weighted for that; otherwise not all of the probabilities
+            are known, and the rates certify nothing.
     """
 
     benchmark: str | None
@@ -89,6 +85,7 @@ class HeadlineRow:
     naive: dict[Rate, float]
     difference: dict[Rate, Difference]
     uneven_draw: bool
+    weighted: bool
 
     def naive_bias(self, rate: Rate) -> float:
         """The naive rate less the estimate to quote; the group must have one."""
@@ -137,7 +134,15 @@ class Headline:
 
     def _checked(self) -> list[HeadlineRow]:
         single = [row for row in self.rows if row.vllm is not None and row.benchmark is not None]
-        return [row for row in single if row.judged >= MINIMUM_JUDGED and not row.uneven_draw]
+        return [row for row in single if _is_checked(row)]
+
+
+_SURE = (RateStatus.CENSUS, RateStatus.JUDGED)
+
+
+def _is_checked(row: HeadlineRow) -> bool:
+    enough = row.judged >= MINIMUM_JUDGED
+    return enough and all(estimate.status in _SURE for estimate in row.best.values())
 
 
 def headline_table(rows: Rows, *, scores: ScoreColumns, reference: JudgeColumns | None) -> Headline:
@@ -164,6 +169,7 @@ def _line(
     difference: dict[Rate, Difference] = {}
     if reference is not None and basis is Basis.CENSUS:
         difference = _differences(fresh, scores=scores, judge=reference, rows=rows)
+    uneven = reference is not None and reference.drawn_unevenly(fresh)
     return HeadlineRow(
         benchmark=group.benchmark,
         vllm=group.vllm,
@@ -174,10 +180,13 @@ def _line(
         unjudged=unjudged.size,
         basis=basis,
         judge=judge_estimates(reference, at=fresh, item=rows.item) if reference else {},
-        classifier=_classifier(judged, unjudged, scores=scores, reference=reference, rows=rows),
+        classifier={}
+        if basis in {Basis.CENSUS, Basis.NO_UNSEEN}
+        else _classifier(fresh, scores=scores, reference=reference, rows=rows),
         naive={rate: float((own @ rate_weights(rate)).mean()) for rate in rates if fresh.size},
         difference=difference,
-        uneven_draw=reference is not None and reference.drawn_unevenly(fresh),
+        uneven_draw=uneven,
+        weighted=uneven and _is_declared(reference, at=fresh),
     )
 
 
@@ -197,31 +206,26 @@ def _basis(*, judged: int, unjudged: int) -> Basis:
     return Basis.CORRECTED if unjudged else Basis.CENSUS
 
 
+def _is_declared(judge: JudgeColumns | None, *, at: Members) -> bool:
+    """Whether every row that the judge was asked about has a probability of being asked."""
+    return judge is not None and not bool(np.isnan(judge.inclusion[at[judge.asked[at]]]).any())
+
+
 def _classifier(
-    judged: Members,
-    unjudged: Members,
-    *,
-    scores: ScoreColumns,
-    reference: JudgeColumns | None,
-    rows: Rows,
+    fresh: Members, *, scores: ScoreColumns, reference: JudgeColumns | None, rows: Rows
 ) -> dict[Rate, RateEstimate]:
     """Corrected where some rows are judged, the classifier's own word where none is."""
-    if unjudged.size == 0:
-        return {}
-    if reference is None or judged.size == 0:
-        rates = RATES if reference is None else spoken_rates(reference)
-        table = transported_rates(scores.cells[unjudged])
-        return {rate: table.rates[rate] for rate in rates}
+    cells = scores.cells[fresh]
+    if reference is None:
+        nobody = np.full_like(cells, np.nan)
+        return dict(estimate_rates(nobody, scores=cells, design=Undeclared()).rates)
     rates = spoken_rates(reference)
     table = estimate_rates(
-        judged_cells(reference, at=judged),
-        judged_probabilities=_folded(scores.cells[judged], rates=rates),
-        unjudged_probabilities=_folded(scores.cells[unjudged], rates=rates),
-        clusters=PoolClusters(rows.item[judged], rows.item[unjudged]),
+        labelled_cells(reference, at=fresh),
+        scores=_folded(cells, rates=rates),
+        design=draw_design(reference, at=fresh, item=rows.item),
     )
-    estimates = {rate: table.rates[rate] for rate in rates}
-    pool = np.concatenate([judged, unjudged])
-    return uncertified(estimates) if reference.drawn_unevenly(pool) else estimates
+    return {rate: table.rates[rate] for rate in rates}
 
 
 def _folded(

@@ -11,11 +11,10 @@ from nsgauge.protocol import RATE_TITLES, Rate
 
 STANDINGS = (
     "Standing: census, the judge answered every row; judged, corrected with at least 50 items that "
-    "the judge answered; insufficient, fewer, or drawn with unequal probabilities, so that the "
-    "numbers are a hint; transported, no row judged, so that nothing checks the classifier."
+    "the judge answered, each weighted by how it was drawn; insufficient, fewer, or drawn nobody "
+    "knows how, so that the numbers are a hint; transported, no row judged, so that nothing checks "
+    "the classifier."
 )
-
-_EVEN_WITHIN = " Within one VLLM and benchmark the draw was even: the rates there stand."
 
 
 def rates_finding(estimates: Mapping[Rate, RateEstimate]) -> str | None:
@@ -41,14 +40,19 @@ def uneven_finding(judges: tuple[JudgeSummary, ...], *, reference: str | None) -
     """That the reference's rows were drawn with unequal probabilities, and what that means."""
     for judge in judges:
         if judge.judge == reference and judge.pooled.uneven_draw:
-            single = [row for row in judge.groups if row.vllm and row.benchmark]
-            stand = "" if any(row.uneven_draw for row in single) else _EVEN_WITHIN
+            found = f"The responses that {reference} judged were drawn with unequal probabilities. "
+            if _is_weighted(judge):
+                return f"{found}Rates are weighted for that; agreement is not, and is a hint."
             return (
-                f"The responses that {reference} judged were drawn with unequal probabilities, and "
-                "means over them are not weighted here: rates and agreement that rest on them are "
-                f"hints, and none is certified.{stand}"
+                f"{found}These are not known, or not of a draw from these rows: rates and agreement "
+                "that rest on them are hints, and none is certified."
             )
     return None
+
+
+def _is_weighted(judge: JudgeSummary) -> bool:
+    """Whether its pooled rates have intervals, which an unknown design never gives."""
+    return any(estimate.low is not None for estimate in judge.pooled.rates.values())
 
 
 def headline_sentences(headline: Headline) -> Iterator[str]:
@@ -71,8 +75,8 @@ def headline_sentences(headline: Headline) -> Iterator[str]:
     elif pool.basis is Basis.CORRECTED:
         yield (
             f"{headline.reference} answered {count(pool.judged)} of them; with these the "
-            "classifier's rates on all are corrected. This holds if the judged rows are a random "
-            "draw."
+            "classifier's rates on all are corrected. This holds if they were drawn at random, each "
+            "with the probability that is declared for it."
         )
     checked = {row.basis for row in headline.rows}
     if Basis.UNCHECKED in checked:
@@ -126,11 +130,18 @@ def judge_sentences(judges: tuple[JudgeSummary, ...], *, reference: str | None) 
     """Who the reference is, and what went unanswered."""
     if reference is not None:
         yield f"The reference on this page is {reference}."
-    uneven = [judge.judge for judge in judges if judge.pooled.uneven_draw]
-    if uneven:
+    uneven = [judge for judge in judges if judge.pooled.uneven_draw]
+    weighted = [judge.judge for judge in uneven if _is_weighted(judge)]
+    if weighted:
         yield (
-            f"Drawn with unequal probabilities, and not weighted for that: the rows of "
-            f"{', '.join(uneven)}. Means over such rows are hints."
+            f"Drawn with unequal probabilities, and weighted for that: the rates of "
+            f"{', '.join(weighted)}."
+        )
+    hints = [judge.judge for judge in uneven if not _is_weighted(judge)]
+    if hints:
+        yield (
+            f"Drawn with unequal probabilities that are not known: the rows of "
+            f"{', '.join(hints)}. Means over such rows are hints."
         )
     silent = [judge for judge in judges if judge.unanswered]
     if silent:

@@ -8,13 +8,12 @@ from scipy import stats
 
 from nsgauge.eval.intervals import clopper_pearson
 from nsgauge.eval.rates import (
-    PoolClusters,
     RateEstimate,
     RateStatus,
     RateTable,
+    SimpleRandom,
     estimate_rates,
     judge_rates,
-    transported_rates,
 )
 from nsgauge.protocol import CELLS, RATES, Rate, rate_weights
 
@@ -37,11 +36,13 @@ def pools(draw, least_judged: int = 1, least_unjudged: int = 1) -> tuple[np.ndar
     return labels, probabilities[:judged], probabilities[judged:]
 
 
-def estimate(pool: Sequence[np.ndarray], **options) -> RateTable:
+def estimate(pool: Sequence[np.ndarray], *, items=None, **options) -> RateTable:
+    """The pool with its judged rows first."""
     labels, judged, unjudged = pool
-    return estimate_rates(
-        labels, judged_probabilities=judged, unjudged_probabilities=unjudged, **options
-    )
+    cells = np.concatenate([labels, np.full((len(unjudged), 4), np.nan)])
+    scores = np.concatenate([judged, unjudged])
+    design = SimpleRandom(items=items)
+    return estimate_rates(cells, scores=scores, design=design, **options)
 
 
 def ends(estimate: RateEstimate) -> list[float]:
@@ -50,6 +51,7 @@ def ends(estimate: RateEstimate) -> list[float]:
     return [float(end) for end in found if end is not None]
 
 
+@settings(max_examples=30, deadline=None)
 @given(pools(least_judged=2))
 def test_the_cells_sum_to_one_and_every_rate_is_a_sum_of_cells_inside_its_intervals(pool):
     table = estimate(pool)
@@ -70,6 +72,7 @@ def test_the_cells_sum_to_one_and_every_rate_is_a_sum_of_cells_inside_its_interv
         assert low_super < high_super
 
 
+@settings(max_examples=30, deadline=None)
 @given(pools(least_judged=2))
 def test_swapping_safe_and_unsafe_reflects_the_unsafe_rate(pool):
     straight = estimate(pool).rates[Rate.UNSAFE]
@@ -79,6 +82,7 @@ def test_swapping_safe_and_unsafe_reflects_the_unsafe_rate(pool):
     assert ends(swapped) == pytest.approx(mirrored, abs=1e-6)
 
 
+@settings(max_examples=30, deadline=None)
 @given(pools(least_judged=2), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(pool, random):
     judged = random.sample(range(len(pool[0])), len(pool[0]))
@@ -91,11 +95,11 @@ def test_the_order_of_the_rows_does_not_matter(pool, random):
         assert ends(shuffled.rates[rate]) == pytest.approx(ends(straight.rates[rate]), abs=1e-6)
 
 
+@settings(max_examples=30, deadline=None)
 @given(pools(least_judged=2))
 def test_items_of_one_row_each_change_nothing(pool):
     ids = np.arange(len(pool[0]) + len(pool[2]))
-    clusters = PoolClusters(judged=ids[: len(pool[0])], unjudged=ids[len(pool[0]) :])
-    assert estimate(pool, clusters=clusters) == estimate(pool)
+    assert estimate(pool, items=ids) == estimate(pool)
 
 
 def test_a_census_is_the_judges_rate_with_no_width(draw_world):
@@ -118,7 +122,8 @@ def test_a_classifier_that_is_the_judge_gives_the_pool_mean(draw_world):
     unsafe = table.rates[Rate.UNSAFE]
     assert unsafe.correlation == pytest.approx(1)
     assert unsafe.effective is not None
-    assert unsafe.effective > 299
+    # The two extra rows leave a doubt.
+    assert 285 < unsafe.effective < 300
 
 
 def test_the_point_ignores_an_affine_change_of_the_classifier(draw_world):
@@ -188,7 +193,9 @@ def test_the_status_says_what_the_labels_carry(judged, status, draw_world):
 
 def test_without_labels_the_classifiers_word_stands_alone(draw_world):
     world = draw_world(np.random.default_rng(7), items=50, unsafe=0.4)
-    found = transported_rates(world.probabilities).rates[Rate.NOT_GROUNDED]
+    found = estimate([world.cells[:0], world.probabilities[:0], world.probabilities]).rates[
+        Rate.NOT_GROUNDED
+    ]
     assert (
         found.value == found.naive == pytest.approx(world.probabilities[:, 2:].sum(axis=1).mean())
     )
@@ -198,16 +205,15 @@ def test_without_labels_the_classifiers_word_stands_alone(draw_world):
 
 def test_no_rows_is_undefined_and_not_zero():
     nothing = np.empty((0, 4))
-    for table in (estimate([nothing] * 3), transported_rates(nothing), judge_rates(nothing)):
+    for table in (estimate([nothing] * 3), judge_rates(nothing)):
         assert table.cells == {}
         assert [table.rates[rate].value for rate in RATES] == [None, None, None]
 
 
 def test_one_judged_item_gives_a_point_and_no_interval(draw_world):
     world = draw_world(np.random.default_rng(8), items=20, unsafe=0.5, answers=5)
-    clusters = PoolClusters(judged=world.items[:5], unjudged=world.items[5:])
     table = estimate(
-        [world.cells[:5], world.probabilities[:5], world.probabilities[5:]], clusters=clusters
+        [world.cells[:5], world.probabilities[:5], world.probabilities[5:]], items=world.items
     )
     assert table.rates[Rate.UNSAFE].low is None
     assert table.rates[Rate.UNSAFE].status is RateStatus.INSUFFICIENT
@@ -218,19 +224,17 @@ def test_labels_that_repeat_inside_items_widen_the_interval_to_that_of_the_items
     once = np.eye(4)[generator.choice(4, size=60)]
     flat = np.full((600 * 5, 4), 0.25)
     ids = np.repeat(np.arange(600), 5)
-    clusters = PoolClusters(judged=ids[:300], unjudged=ids[300:])
-    repeated = estimate([np.repeat(once, 5, axis=0), flat[:300], flat[300:]], clusters=clusters)
+    repeated = estimate([np.repeat(once, 5, axis=0), flat[:300], flat[300:]], items=ids)
     single = estimate([once, flat[:60], flat[60:600]])
     for rate in RATES:
         assert ends(repeated.rates[rate]) == pytest.approx(ends(single.rates[rate]), abs=0.01)
 
 
-@settings(max_examples=25)
+@settings(max_examples=30, deadline=None)
 @given(pools(least_judged=8), st.integers(1, 7))
 def test_clusters_never_break_the_promises(pool, size):
     ids = np.arange(len(pool[0]) + len(pool[2])) // size
-    clusters = PoolClusters(judged=ids[: len(pool[0])], unjudged=ids[len(pool[0]) :])
-    for found in estimate(pool, clusters=clusters).rates.values():
+    for found in estimate(pool, items=ids).rates.values():
         low, high, low_super, high_super = ends(found)
         assert found.value is not None
         assert 0 <= low <= found.value <= high <= 1
@@ -253,6 +257,5 @@ def test_what_is_not_a_pool_is_refused():
         estimate([cells, cells * np.array([-8, 8, 2, 2]), cells])
     with pytest.raises(ValueError, match="95% is"):
         estimate([cells, cells, cells], confidence=95.0)
-    ids = np.arange(3)
-    with pytest.raises(ValueError, match="one cluster for each of 4 rows"):
-        estimate([cells, cells, cells], clusters=PoolClusters(judged=ids, unjudged=ids))
+    with pytest.raises(ValueError, match="one cluster for each of 8 rows"):
+        estimate([cells, cells, cells], items=np.arange(3))
