@@ -60,9 +60,14 @@ def report(
     title: Annotated[str, typer.Option(help="Heading of the page.")] = (
         "Safety and grounding report"
     ),
+    cases: Annotated[
+        int, typer.Option(min=0, max=48, help="Disagreements shown with text and picture.")
+    ] = 16,
 ) -> None:
     """Write report.html, report.json and tables: rates, agreement, calibration, controls."""
     from nsgauge.eval.report.writing import report_from_folders
 
-    made = report_from_folders(data, scores=scores, out=out, reference=reference, title=title)
+    made = report_from_folders(
+        data, scores=scores, out=out, reference=reference, title=title, cases=cases
+    )
     console.show_report(made, out=out)

@@ -18,6 +18,7 @@ from nsgauge.eval.report.decisions import (
     escalations,
     threshold_checks,
 )
+from nsgauge.eval.report.disagreements import Disagreements, disagreements
 from nsgauge.eval.report.headline import Headline, headline_table
 from nsgauge.eval.report.inputs import ReportInputs, Rows, join_rows, pick_reference
 from nsgauge.eval.report.judging import JudgeSummary, judge_summaries
@@ -87,6 +88,7 @@ class Report:
         escalation: Risk against coverage by axis, of known VLLMs and of others; empty without
             scores or answers on unseen rows.
         thresholds: Each VLLM's verdicts at the bundle's thresholds; empty likewise.
+        disagreements: Rows on which classifier and reference differ; None if there are none.
         coverage: What became of every row.
         provenance: Where the numbers come from.
     """
@@ -103,6 +105,7 @@ class Report:
     controls: ImageControls | None
     escalation: tuple[AxisEscalation, ...]
     thresholds: tuple[ThresholdCheck, ...]
+    disagreements: Disagreements | None
     coverage: Coverage
     provenance: dict[str, object]
 
@@ -136,6 +139,7 @@ def build_report(inputs: ReportInputs) -> Report:
         controls=_controls(inputs, reference=reference),
         escalation=_escalation(rows, scores=scores, reference=reference, seed=inputs.seed),
         thresholds=_thresholds(inputs, rows=rows, reference=reference),
+        disagreements=_disagreements(inputs, rows=rows, reference=reference),
         coverage=coverage_of(inputs, rows=rows),
         provenance=provenance_of(inputs),
     )
@@ -210,6 +214,21 @@ def _thresholds(
         scores=rows.scores,
         reference=reference,
         targets=targets if isinstance(targets, Mapping) else {},
+    )
+
+
+def _disagreements(
+    inputs: ReportInputs, *, rows: Rows, reference: JudgeColumns | None
+) -> Disagreements | None:
+    if rows.scores is None or reference is None:
+        return None
+    return disagreements(
+        rows,
+        ids=inputs.triples["triple_id"],
+        scores=rows.scores,
+        reference=reference,
+        wanted=inputs.cases,
+        seed=inputs.seed,
     )
 
 

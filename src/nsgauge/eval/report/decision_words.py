@@ -10,6 +10,7 @@ from nsgauge.eval.report.decisions import (
     ThresholdCheck,
     Void,
 )
+from nsgauge.eval.report.disagreements import Case, DisagreementKind, Disagreements
 from nsgauge.eval.report.phrases import count, percent, some, words_of
 from nsgauge.eval.threshold_check import LEVEL, MARGIN, Promise, Standing
 
@@ -117,3 +118,29 @@ def _promised(promise: Promise, wanted: float) -> str:
         f"its {promise.value} is surely no more than {margin} below the {percent(wanted)}% that "
         "the threshold was chosen for"
     )
+
+
+def disagreement_sentences(found: Disagreements | None) -> Iterator[str]:
+    """By what rule the cases were chosen."""
+    if found is None:
+        return
+    yield (
+        "Of each kind of disagreement on unseen items, half of the cases shown are those in which "
+        "the classifier was surest, and half are drawn at random from the rest; no two of a kind "
+        "share an item. In percent: the classifier's four cells. Either side may be wrong: a case "
+        "is for reading, and no rate can be taken from a handful."
+    )
+
+
+def kind_title(kind: DisagreementKind, judge: str) -> str:
+    """Who says what of these rows."""
+    axis = words_of(kind.axis)
+    if kind.called:
+        return f"The classifier says {axis}, {judge} doesn't"
+    return f"{judge} says {axis}, the classifier doesn't"
+
+
+def said(case: Case) -> str:
+    """The reference's answers to one case."""
+    answers = ((case.not_grounded, "not grounded", "grounded"), (case.unsafe, "unsafe", "safe"))
+    return ", ".join(yes if answer else no for answer, yes, no in answers if answer is not None)

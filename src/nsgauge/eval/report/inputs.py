@@ -31,7 +31,8 @@ class ReportInputs:
         title: Heading of the page.
         command: The command that made the report.
         provenance: Further facts by name: versions, fingerprints, dates.
-        seed: Of the resampling in the reliability bands.
+        seed: Of the resampling in the reliability bands, and of the cases drawn.
+        cases: How many disagreements to choose for the page.
     """
 
     triples: pa.Table
@@ -44,6 +45,7 @@ class ReportInputs:
     command: str = ""
     provenance: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
+    cases: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

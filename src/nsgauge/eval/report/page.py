@@ -16,6 +16,8 @@ from nsgauge.eval.report import phrases
 from nsgauge.eval.report.audit import NsgAudit
 from nsgauge.eval.report.comparison import JudgePair, Slice
 from nsgauge.eval.report.contents import Report
+from nsgauge.eval.report.decision_words import kind_title, said
+from nsgauge.eval.report.exhibits import Exhibit
 from nsgauge.eval.report.figures import inline_svg
 from nsgauge.eval.report.headline import Basis, HeadlineRow
 from nsgauge.eval.report.page_words import page_words
@@ -49,12 +51,16 @@ class Block:
     rows: tuple[Any, ...]
 
 
-def render_page(report: Report, *, figures: Mapping[str, str]) -> str:
+def render_page(
+    report: Report, *, figures: Mapping[str, str], exhibits: Mapping[str, Exhibit] | None = None
+) -> str:
     """The report as HTML text.
 
     Args:
         report: What to show.
         figures: SVG texts by name, as `report_figures` gives them.
+        exhibits: Texts and pictures of the disagreements, by triple id; a case without one is
+            shown by its numbers alone.
     """
     style = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
     lines = report.headline.rows if report.headline else ()
@@ -64,6 +70,7 @@ def render_page(report: Report, *, figures: Mapping[str, str]) -> str:
         .get_template("page.html.j2")
         .render(
             report=report,
+            exhibits=exhibits or {},
             words=page_words(report),
             figures={name: _inline(svg, name=name) for name, svg in figures.items()},
             rates=[rate for rate in RATES if rate in spoken],
@@ -104,6 +111,8 @@ def _environment() -> Environment:
         "bounds": _bounds,
         "unanswered": phrases.listed,
         "standing": standing,
+        "kind_title": kind_title,
+        "said": said,
         "by_benchmark": partial(_blocks, name="benchmark"),
         "by_judge": partial(_blocks, name="judge"),
         "by_axis": partial(_blocks, name="axis"),

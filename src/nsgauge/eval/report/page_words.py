@@ -63,6 +63,7 @@ class PageWords:
     offers: str
     checks: tuple[str, ...]
     check_table: str
+    disagreements: tuple[str, ...]
     coverage: tuple[str, ...]
     counts: tuple[CountTable, ...]
     provenance: tuple[Fact, ...]
@@ -105,6 +106,7 @@ def page_words(report: Report) -> PageWords:
         offers=decision_words.OFFERS,
         checks=tuple(decision_words.check_sentences(report.thresholds)),
         check_table=decision_words.CHECKS,
+        disagreements=tuple(decision_words.disagreement_sentences(report.disagreements)),
         coverage=tuple(trust_words.coverage_sentences(report.coverage)),
         counts=_counts(report),
         provenance=tuple(_flat(report.provenance)),

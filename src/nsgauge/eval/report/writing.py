@@ -1,27 +1,39 @@
 """From a report to a folder, and from folders to a report: the thin outer layer."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts
+import pyarrow as pa
+
+from nsgauge.data.tables import data_fingerprint, iter_triples, read_triples, read_verdicts
 from nsgauge.errors import DataError
 from nsgauge.eval.report.contents import Report, build_report
 from nsgauge.eval.report.csv_tables import report_tables
 from nsgauge.eval.report.drawings import report_figures
+from nsgauge.eval.report.exhibits import Exhibit, exhibits_of
 from nsgauge.eval.report.files import csv_text, json_text, write_whole
 from nsgauge.eval.report.inputs import ReportInputs
 from nsgauge.eval.report.page import render_page
 
 PAGE = "report.html"
 NUMBERS = "report.json"
+_ROWS_AT_ONCE = 50_000
 
 
-def write_report(report: Report, out: Path) -> Path:
+def write_report(
+    report: Report, out: Path, *, exhibits: Mapping[str, Exhibit] | None = None
+) -> Path:
     """Write a report folder: report.html, report.json, tables/*.csv and figures/*.svg.
 
     Every file is written whole, the page last. Tables and figures of an older report in the same
     folder that this one doesn't have are removed; other files are left alone.
+
+    Args:
+        report: What to write.
+        out: The folder.
+        exhibits: Texts and pictures of the disagreements, for the page alone.
 
     Returns:
         The path of the page.
@@ -44,7 +56,7 @@ def write_report(report: Report, out: Path) -> Path:
     for name, text in texts.items():
         write_whole(out / name, text=text)
     page = out / PAGE
-    write_whole(page, text=render_page(report, figures=figures))
+    write_whole(page, text=render_page(report, figures=figures, exhibits=exhibits))
     return page
 
 
@@ -55,7 +67,7 @@ def report_from_folders(
     out: Path,
     reference: str | None = None,
     title: str = "Safety and grounding report",
-    seed: int = 0,
+    cases: int = 16,
 ) -> Report:
     """Read a data folder and, if there is one, a score folder; write the report into `out`.
 
@@ -65,7 +77,7 @@ def report_from_folders(
         out: The report folder.
         reference: The judge to take as the truth; None picks one.
         title: Heading of the page.
-        seed: Of the resampling behind the calibration bands.
+        cases: How many disagreements the page shows with their texts and pictures.
 
     Raises:
         DataError: a folder is missing or malformed, or the scores name triples that the data
@@ -79,14 +91,28 @@ def report_from_folders(
         reference=reference,
         title=title,
         command=_command(data, scores=scores, out=out, reference=reference),
-        seed=seed,
+        cases=cases,
         provenance={"data": data.name, "data_fingerprint": fingerprint},
     )
     if scores is not None:
         inputs = _with_scores(inputs, scores=scores, fingerprint=fingerprint)
     report = build_report(inputs)
-    write_report(report, out)
+    write_report(report, out, exhibits=_exhibits(report, data=data, verdicts=inputs.verdicts))
     return report
+
+
+def _exhibits(report: Report, *, data: Path, verdicts: pa.Table) -> dict[str, Exhibit]:
+    """Of the rows that the page shows; the triples are read again, a part at a time."""
+    shown = report.disagreements
+    if shown is None:
+        return {}
+    return exhibits_of(
+        shown.triple_ids,
+        triples=iter_triples(data, rows=_ROWS_AT_ONCE),
+        verdicts=verdicts,
+        judge=shown.judge,
+        images=data,
+    )
 
 
 def _with_scores(inputs: ReportInputs, *, scores: Path, fingerprint: str) -> ReportInputs:

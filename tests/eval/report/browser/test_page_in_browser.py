@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nsgauge.eval.report.contents import build_report
+from nsgauge.eval.report.exhibits import exhibits_of
 from nsgauge.eval.report.writing import write_report
 
 # Each tries to be more than text: a mark on `window`, a dialog, a request, a style or a formula.
@@ -67,7 +68,7 @@ def named(world, names):
         world.verdict(triple_id, "other", safety="unsafe", reason=name)
         world.score(triple_id, [0.1, 0.4, 0.3, 0.2] if number % 3 else [0.7, 0.1, 0.1, 0.1])
     bundle = {"name": names[0], "recipe": {names[1]: names[2]}, "judges": judges[:1]}
-    return world.inputs(title=names[0], bundle=bundle, command=names[1])
+    return world.inputs(title=names[0], bundle=bundle, command=names[1], cases=48)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,17 @@ def tame_and_hostile(simulated, tmp_path_factory):
     tame = [f"name {number}" for number in range(len(PAYLOADS))]
     folders = tmp_path_factory.mktemp("tame"), tmp_path_factory.mktemp("hostile")
     for folder, names in zip(folders, (tame, PAYLOADS), strict=True):
-        write_report(build_report(named(simulated(0), names)), folder)
+        inputs = named(simulated(0), names)
+        report = build_report(inputs)
+        assert report.disagreements is not None
+        exhibits = exhibits_of(
+            report.disagreements.triple_ids,
+            triples=[inputs.triples],
+            verdicts=inputs.verdicts,
+            judge=report.disagreements.judge,
+            images=None,
+        )
+        write_report(report, folder, exhibits=exhibits)
     return folders
 
 
@@ -110,6 +121,15 @@ def test_hostile_texts_leave_the_page_as_it_is_with_tame_ones(tame_and_hostile, 
     turning = r"/[\u202a-\u202e\u2066-\u2069\u200b\ufeff]/"
     assert browser.run(f"{turning}.test(document.body.textContent)") is False
     assert browser.run("getComputedStyle(document.querySelector('main')).display") == "block"
+
+
+def test_texts_are_veiled_until_they_are_clicked(tame_and_hostile, browser):
+    browser.open(tame_and_hostile[1] / "report.html")
+    assert browser.run("document.querySelectorAll('blockquote').length") > 20
+    seen = "[...document.querySelectorAll('blockquote')].filter(b => b.checkVisibility()).length"
+    assert browser.run(seen) == 0
+    browser.run("document.querySelector('summary').click()")
+    assert 0 < browser.run(seen) <= 3
 
 
 def test_no_table_holds_a_formula(tame_and_hostile):
