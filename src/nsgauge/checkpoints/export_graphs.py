@@ -1,0 +1,228 @@
+"""The network as graphs of fixed rank: padded windows and a mask in place of packed tokens."""
+
+import math
+from typing import cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, linear
+
+from nsgauge.models.member import Member
+from nsgauge.models.network import Network
+from nsgauge.models.pooling import TokenPool
+from nsgauge.models.towers.text import TextTower
+from nsgauge.models.towers.transformer import Block, activated
+
+
+class PaddedTokens(nn.Module):
+    """A text tower's tokens, from windows padded to one length; the tower's own weights."""
+
+    def __init__(self, tower: TextTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(
+        self,
+        ids: Int[Tensor, "windows length"],
+        segments: Int[Tensor, "windows length"],
+        lengths: Int[Tensor, " windows"],
+    ) -> Float[Tensor, "windows length width"]:
+        """As `TextTower.tokens`; any values past a window's length.
+
+        Args:
+            ids: Token ids; any known id past a window's length.
+            segments: 1 in the second text of a window, else 0.
+            lengths: Tokens in each window, at least 1.
+        """
+        tower, shape = self.tower, self.tower.shape
+        places = torch.arange(ids.shape[1], device=ids.device)
+        tokens: Tensor = tower.token_embedding(ids) + tower.position_embedding(places)
+        if tower.segment_embedding is not None:
+            tokens = tokens + tower.segment_embedding(segments)
+        mask = self._mask(places, lengths=lengths)
+        if shape.embedding_norm:
+            tokens = tower.norm(tokens)
+        for block in tower.stack.blocks:
+            tokens = _layer(cast("Block", block), tokens, mask=mask)
+        if not shape.embedding_norm:
+            tokens = tower.norm(tokens)
+        return tokens
+
+    def _mask(
+        self, places: Int[Tensor, " length"], *, lengths: Int[Tensor, " windows"]
+    ) -> Float[Tensor, "windows heads length length"]:
+        """What is added to the scores of attention: -inf where a token can't be seen."""
+        stack, shape = self.tower.stack, self.tower.shape.transformer
+        seen = held(lengths, places=places)[:, None, None, :]
+        if shape.causal:
+            seen = seen & (places[None, :] <= places[:, None])
+        if stack.distance_bias is None:
+            return torch.where(seen, 0.0, -torch.inf).expand(-1, -1, places.shape[0], -1)
+        return torch.where(seen, stack.distance_bias(places.shape[0]), -torch.inf)
+
+
+class PaddedTower(nn.Module):
+    """What a network asks of its text tower: the tokens, or a vector a window as it pools them."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.tokens = PaddedTokens(network.text_tower)
+        self.pooled = not network.pools_tokens
+
+    def forward(
+        self,
+        ids: Int[Tensor, "windows length"],
+        segments: Int[Tensor, "windows length"],
+        lengths: Int[Tensor, " windows"],
+    ) -> Float[Tensor, "windows *length width"]:
+        """Arguments as `PaddedTokens`; a vector a token, or a window if `pooled`."""
+        tokens = self.tokens(ids, segments, lengths)
+        return self._pool(tokens, lengths=lengths) if self.pooled else tokens
+
+    def _pool(
+        self, tokens: Float[Tensor, "windows length width"], *, lengths: Int[Tensor, " windows"]
+    ) -> Float[Tensor, "windows text_width"]:
+        tower = self.tokens.tower
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        if tower.shape.pooling == "end":
+            chosen = (places == (lengths - 1)[:, None]).to(tokens.dtype)
+        else:
+            chosen = held(lengths, places=places) / lengths[:, None]
+        pooled: Tensor = tower.projection((chosen[:, None, :] @ tokens).squeeze(1))
+        return pooled
+
+
+class WindowVectors(nn.Module):
+    """Windows as the members' fusions take them: from the tower, or from each member's pool."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.read = PaddedTower(network)
+        self.members = network.members
+
+    def forward(
+        self,
+        ids: Int[Tensor, "windows length"],
+        segments: Int[Tensor, "windows length"],
+        lengths: Int[Tensor, " windows"],
+    ) -> Float[Tensor, "windows pools text_width"]:
+        """Arguments as `PaddedTokens`; one pool where the tower pools, else one a member."""
+        read: Tensor = self.read(ids, segments, lengths)
+        if self.read.pooled:
+            return read.unsqueeze(1)
+        tokens = layer_norm(read, read.shape[-1:])
+        taken = _taken(segments, lengths=lengths)
+        pools = [cast("TokenPool", cast("Member", member).pool) for member in self.members]
+        return torch.stack([_pooled(pool, tokens, taken=taken) for pool in pools], dim=1)
+
+
+class Decision(nn.Module):
+    """Logits of the four cells from the vectors of a row's image and windows."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.members = network.members
+        self.cells = network.cells
+
+    def forward(
+        self,
+        image: Float[Tensor, "rows image_tokens image_width"],
+        image_present: Bool[Tensor, " rows"],
+        windows: Float[Tensor, "rows slots pools text_width"],
+        roles: Int[Tensor, "rows slots"],
+        ordinals: Int[Tensor, "rows slots"],
+        lexical: Float[Tensor, "rows members classes"] | None = None,
+    ) -> Float[Tensor, "rows cells"]:
+        """Uncalibrated logits of all members together; `lexical` is what each channel says."""
+        said = []
+        for index, member in enumerate(cast("list[Member]", list(self.members))):
+            fused = member.fusion(
+                image,
+                image_present=image_present,
+                text=windows[:, :, index if windows.shape[2] > 1 else 0],
+                roles=roles,
+                ordinals=ordinals,
+            )
+            classes = member.head(fused).log_softmax(dim=-1)
+            if member.lexical is not None and lexical is not None:
+                share = member.lexical.settings.share
+                words = lexical[:, index].log_softmax(dim=-1)
+                classes = (1 - share) * classes + share * words
+            said.append(classes)
+        return self.cells(torch.stack(said).mean(dim=0))
+
+
+def held(
+    lengths: Int[Tensor, " windows"], *, places: Int[Tensor, " length"]
+) -> Bool[Tensor, "windows length"]:
+    """Which places hold a token of the window, not padding of ours."""
+    return places[None, :] < lengths[:, None]
+
+
+def _layer(
+    block: Block,
+    tokens: Float[Tensor, "windows length width"],
+    *,
+    mask: Float[Tensor, "windows heads length length"],
+) -> Float[Tensor, "windows length width"]:
+    """One block of a tower, on padded windows."""
+    if block.shape.norm_first:
+        tokens = tokens + _attended(block, block.attention_norm(tokens), mask=mask)
+        return tokens + _widened(block, block.mlp_norm(tokens))
+    tokens = block.attention_norm(tokens + _attended(block, tokens, mask=mask))
+    normed: Tensor = block.mlp_norm(tokens + _widened(block, tokens))
+    return normed
+
+
+def _attended(
+    block: Block,
+    tokens: Float[Tensor, "windows length width"],
+    *,
+    mask: Float[Tensor, "windows heads length length"],
+) -> Float[Tensor, "windows length width"]:
+    parts = (block.query, block.key, block.value)
+    # One product of three: what is read of the tokens (and quantised) is read once.
+    weight = torch.cat([part.weight for part in parts])
+    bias = torch.cat([part.bias for part in parts])
+    query, key, value = (
+        part.reshape(*part.shape[:2], block.shape.heads, -1).transpose(1, 2)
+        for part in linear(tokens, weight, bias).chunk(3, dim=-1)
+    )
+    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+    read = (scores + mask).softmax(dim=-1) @ value
+    merged: Tensor = block.out(read.transpose(1, 2).flatten(2))
+    return merged
+
+
+def _widened(
+    block: Block, tokens: Float[Tensor, "windows length width"]
+) -> Float[Tensor, "windows length width"]:
+    hidden = activated(block.widen(tokens), activation=block.shape.activation)
+    narrowed: Tensor = block.narrow(hidden)
+    return narrowed
+
+
+def _taken(
+    segments: Int[Tensor, "windows length"], *, lengths: Int[Tensor, " windows"]
+) -> Bool[Tensor, "windows length"]:
+    """Which tokens a pool reads, as `models.pooling.read_tokens` says."""
+    second = segments == 1
+    followed = torch.cat([second[:, 1:], torch.zeros_like(second[:, :1])], dim=1)
+    inner = second & followed
+    places = torch.arange(segments.shape[1], device=segments.device)
+    whole = held(lengths, places=places)
+    return inner | (whole & ~inner.any(dim=1, keepdim=True))
+
+
+def _pooled(
+    pool: TokenPool,
+    tokens: Float[Tensor, "windows length width"],
+    *,
+    taken: Bool[Tensor, "windows length"],
+) -> Float[Tensor, "windows text_width"]:
+    scores = pool.queries(tokens).masked_fill(~taken[..., None], -torch.inf)
+    found = scores.softmax(dim=1).transpose(1, 2) @ pool.values(tokens)
+    shares = taken / taken.sum(dim=1, keepdim=True)
+    means = (shares[:, None, :] @ tokens).squeeze(1)
+    return torch.cat([found.flatten(1), means], dim=1)

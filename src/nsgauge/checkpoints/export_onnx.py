@@ -1,0 +1,228 @@
+"""A classifier as a folder of ONNX graphs that score without torch."""
+
+import importlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nsgauge.checkpoints.bundle import CARD, Bundle
+from nsgauge.checkpoints.card import model_card
+from nsgauge.checkpoints.export_example import EXAMPLE, NOTE
+from nsgauge.checkpoints.export_graphs import Decision, WindowVectors
+from nsgauge.checkpoints.export_runtime import (
+    FORMAT,
+    FORMAT_KEY,
+    GRAPHS,
+    LEXICAL,
+    SETTINGS,
+    TOKENIZER,
+)
+from nsgauge.checkpoints.export_tokenizer import stored_text
+from nsgauge.data.folders import FolderKind, file_digest, new_folder
+from nsgauge.errors import BundleError
+from nsgauge.models.lexical import LexicalChannel
+from nsgauge.models.network import Network
+from nsgauge.protocol import CELLS, RATE_CELLS, Rate
+
+# Layer norm and GELU are operators of their own from here on; runtimes since mid-2023 know it.
+OPSET = 20
+RUNTIME = {"export_runtime": "nsgauge_onnx.py", "export_reading": "nsgauge_reading.py"}
+EXAMPLE_FILE = "example.py"
+ONNX_FOLDER = FolderKind(
+    noun="ONNX folder",
+    marker=SETTINGS,
+    key=FORMAT_KEY,
+    names=frozenset({*GRAPHS, SETTINGS, TOKENIZER, LEXICAL, CARD, EXAMPLE_FILE, *RUNTIME.values()}),
+)
+
+
+def export_onnx(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None:
+    """Write graphs, tokenizer, settings, model card and a program that scores with them.
+
+    Args:
+        bundle: As it was loaded: on the CPU, in fp32.
+        out: The new folder.
+        overwrite: Replace such a folder.
+
+    Raises:
+        BundleError: the package onnxscript isn't installed, or the tokenizer is of a kind that
+            can't be written down.
+        DataError: `out` is taken.
+    """
+    _require("onnxscript")
+    tokenizer, text = stored_text(bundle.towers.tokenizer, context=bundle.towers.text_context)
+    with new_folder(out, overwrite=overwrite, kind=ONNX_FOLDER) as folder:
+        (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        _write_graphs(bundle.network, folder=folder, side_px=bundle.towers.image_side_px)
+        if bundle.manifest.network.lexical is not None:
+            np.savez(folder / LEXICAL, allow_pickle=False, **_channels(bundle.network))
+        _write_program(folder)
+        card = model_card(bundle.manifest)
+        (folder / CARD).write_text(f"{card}\n{NOTE}", encoding="utf-8")
+        names = (*GRAPHS, TOKENIZER, LEXICAL)
+        settings = _settings(bundle) | {
+            "text": text.model_dump(mode="json"),
+            "files": {n: file_digest(folder / n) for n in names if (folder / n).is_file()},
+        }
+        content = json.dumps(settings, indent=2)
+        (folder / SETTINGS).write_text(content + "\n", encoding="utf-8")
+
+
+def write_graph(
+    module: nn.Module,
+    path: Path,
+    *,
+    inputs: Mapping[str, Tensor],
+    axes: Mapping[str, tuple[str, ...]],
+    output: str,
+) -> None:
+    """Export a module in eval mode as one file.
+
+    Args:
+        module: Takes the inputs in their order.
+        path: Of the new file.
+        inputs: Examples, by the names that the graph gives them.
+        axes: Of each input, the names of its first axes; these may have any size.
+        output: The output's name.
+    """
+    dimensions = {name: torch.export.Dim(name) for names in axes.values() for name in names}
+    shapes = tuple(
+        {place: dimensions[name] for place, name in enumerate(axes[key])} for key in inputs
+    )
+    with _quietly(), torch.inference_mode():
+        torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            path,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=shapes,
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def text_inputs(network: Network) -> dict[str, Tensor]:
+    """Example windows: ids, segments and lengths."""
+    context = network.text_tower.shape.context
+    lengths = torch.tensor([context, context] if network.text_tower.shape.padded else [7, 5])
+    segments = torch.zeros(2, int(lengths.max()), dtype=torch.int64)
+    segments[:, 2:5] = 1
+    return {"ids": torch.ones_like(segments), "segments": segments, "lengths": lengths}
+
+
+TEXT_AXES = {
+    "ids": ("windows", "length"),
+    "segments": ("windows", "length"),
+    "lengths": ("windows",),
+}
+
+
+def _write_graphs(network: Network, *, folder: Path, side_px: int) -> None:
+    text, image, decision = (folder / name for name in GRAPHS)
+    reader = WindowVectors(network)
+    windows = text_inputs(network)
+    write_graph(reader, text, inputs=windows, axes=TEXT_AXES, output="windows")
+    pixels = torch.zeros(2, 3, side_px, side_px, dtype=torch.uint8)
+    write_graph(
+        network.image_tower,
+        image,
+        inputs={"pixels": pixels},
+        axes={"pixels": ("images",)},
+        output="image",
+    )
+    with torch.inference_mode():
+        vectors, seen = reader(*windows.values()), network.image_tower(pixels)
+    rows, slots = 2, 3
+    held = torch.zeros(rows, slots, dtype=torch.int64)
+    inputs = {
+        "image": seen,
+        "image_present": torch.tensor([True, False]),
+        "windows": vectors[held],
+        "roles": held,
+        # A copy: the exporter takes one tensor given twice for one input.
+        "ordinals": held.clone(),
+    }
+    if network.settings.lexical is not None:
+        settings = network.settings
+        inputs["lexical"] = torch.zeros(rows, settings.members, len(settings.classes))
+    per_slot = ("windows", "roles", "ordinals")
+    axes = {name: ("rows", "slots") if name in per_slot else ("rows",) for name in inputs}
+    write_graph(Decision(network), decision, inputs=inputs, axes=axes, output="logits")
+
+
+def _settings(bundle: Bundle) -> dict[str, Any]:
+    manifest, tower = bundle.manifest, bundle.network.image_tower
+    lexical = manifest.network.lexical
+    return {
+        FORMAT_KEY: FORMAT,
+        "name": manifest.name,
+        "bundle_fingerprint": bundle.fingerprint,
+        "captions": manifest.captions,
+        "windows": manifest.windows.model_dump(mode="json"),
+        "image": {
+            "side_px": bundle.towers.image_side_px,
+            "resize": bundle.towers.resize,
+            "vectors": 1 + tower.patch_grid**2,
+            "width": tower.width,
+        },
+        "lexical": None if lexical is None else {"longest": lexical.longest},
+        "cells": [str(cell) for cell in CELLS],
+        "axes": {axis: [str(cell) for cell in RATE_CELLS[Rate(axis)]] for axis in _AXES},
+        "calibrator": manifest.calibrator.model_dump(mode="json"),
+        "thresholds": manifest.thresholds.model_dump(mode="json"),
+    }
+
+
+_AXES = ("unsafe", "not_grounded")
+
+
+def _channels(network: Network) -> dict[str, np.ndarray]:
+    """What every member's lexical channel knows, by the name of its buffer."""
+    channels = [cast("LexicalChannel", member.lexical) for member in network.members]
+    return {
+        name: np.stack([getattr(channel, name).numpy() for channel in channels])
+        for name in ("keys", "idf", "weight", "bias")
+    }
+
+
+def _write_program(folder: Path) -> None:
+    here = resources.files("nsgauge.checkpoints")
+    for module, name in RUNTIME.items():
+        source = (here / f"{module}.py").read_text(encoding="utf-8")
+        for other, file in RUNTIME.items():
+            source = source.replace(f"nsgauge.checkpoints.{other}", Path(file).stem)
+        (folder / name).write_text(source, encoding="utf-8")
+    (folder / EXAMPLE_FILE).write_text(EXAMPLE, encoding="utf-8")
+
+
+def _require(package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise BundleError(f"{package} isn't installed: pip install 'nsgauge[onnx]'") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the exporter says of axes that share a name, as ours do on purpose."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="# The axis name")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
