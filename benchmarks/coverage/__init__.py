@@ -1,0 +1,1 @@
+"""Coverage and width of every rate interval, over a grid of simulated pools."""
