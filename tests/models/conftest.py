@@ -10,6 +10,10 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
+from nsgauge.models.inputs import NetworkInputs, Slots
+from nsgauge.models.lexical import response_grams
+from nsgauge.models.network import Network
+from nsgauge.models.prediction import logits_of_read, read_windows
 from nsgauge.models.preset import load_preset
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.image import Normalisation, VitShape, VitTower
@@ -18,6 +22,7 @@ from nsgauge.models.towers.packing import Window
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.models.towers.text import TextShape, TextTower
 from nsgauge.models.towers.transformer import TransformerShape
+from nsgauge.models.windows import RowWindows
 
 RelativeDifference = Callable[..., float]
 DrawWindows = Callable[..., list[Window]]
@@ -188,3 +193,39 @@ def _randomise(tower: nn.Module, *, generator: torch.Generator) -> None:
         for name, parameter in tower.named_parameters():
             centre = 1.0 if name.endswith("norm.weight") else 0.0
             parameter.copy_(centre + 0.2 * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.fixture(scope="session")
+def logits_in_two_steps() -> Callable[..., np.ndarray]:
+    """Logits of rows whose distinct windows are read first, in two batches."""
+
+    def decided(network: Network, *, rows: RowWindows, slots: list[int], images: Tensor | None):
+        keys = rows.windows.keys()
+        distinct = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        places = np.array([distinct[key] for key in keys])
+        firsts = np.array([keys.index(key) for key in distinct])
+        read = torch.cat(
+            [
+                read_windows(network, packed=rows.windows.pack(chosen))
+                for chosen in np.array_split(firsts, 2)
+            ]
+        )
+        held = Slots.of(rows, chosen=np.arange(len(rows)), places=places)
+        lexical = network.settings.lexical
+        inputs = NetworkInputs(
+            packed=None,
+            window_vectors=None,
+            token_vectors=None,
+            slots=held.slots,
+            roles=held.roles,
+            ordinals=held.ordinals,
+            image_slots=torch.tensor(slots),
+            pixels=None,
+            image_features=images,
+            grams=None
+            if lexical is None
+            else response_grams([rows[row] for row in range(len(rows))], settings=lexical),
+        )
+        return logits_of_read(network, inputs=inputs, windows=read)
+
+    return decided

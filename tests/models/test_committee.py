@@ -181,3 +181,20 @@ def test_a_member_has_no_gradient_from_what_the_others_say(build_towers, texts):
         for member in built.members
     ]
     assert moved == [False, True, False]
+
+
+def test_a_committee_decides_the_same_on_windows_that_were_read_and_pooled_first(
+    network, texts, word_tokenizer, logits_in_two_steps, relative_difference
+):
+    features = encode_images(network.image_tower, batches=[PIXELS.numpy()])
+    policy = WindowPolicy(window_tokens=12, prompt_tokens=2, max_windows=4)
+    rows = RowReader(word_tokenizer, context=32, policy=policy).columns(
+        ["w1 w2", "w1 w2", "w3 w4 w5", ""],
+        responses=["w5", "w6 w7 " * 9, "", "w7 w8 w9"],
+        captions=[None, None, "w9 w10", None],
+    )
+    assert [rows[row] for row in range(4)] == texts
+    batch = RowBatch(texts=texts, image_slots=SLOTS, image_features=features)
+    wanted = cell_logits(network, rows=batch, tokens_per_batch=10_000)
+    found = logits_in_two_steps(network, rows=rows, slots=SLOTS, images=features)
+    assert relative_difference(found, reference=wanted) <= 1e-5

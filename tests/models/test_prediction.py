@@ -125,3 +125,22 @@ def test_windows_are_encoded_as_the_tower_does_alone(
     with torch.inference_mode():
         alone = torch.cat([network.text_tower(Packed.of([window])) for window in windows])
     assert relative_difference(encoded.of(windows), reference=alone) <= 1e-5
+
+
+def test_rows_read_in_two_steps_get_the_same_logits(
+    network, texts, word_tokenizer, logits_in_two_steps, relative_difference
+):
+    features = encode_images(network.image_tower, batches=[PIXELS])
+    slots = [row % 6 - 1 for row in range(len(texts))]
+    rows = RowReader(word_tokenizer, context=32, policy=WindowPolicy(prompt_tokens=4)).columns(
+        [f"w{row % 3}" for row in range(12)],
+        responses=[f"w{row} " * (7 * row % 40) for row in range(12)],
+        captions=[None] * 12,
+    )
+    assert [rows[row] for row in range(12)] == texts
+    batch = RowBatch(texts=texts, image_slots=slots, image_features=features)
+    wanted = cell_logits(network, rows=batch, tokens_per_batch=10_000)
+    found = logits_in_two_steps(network, rows=rows, slots=slots, images=features)
+    assert relative_difference(found, reference=wanted) <= 1e-5
+    with pytest.raises(ValueError, match="read the images first"):
+        logits_in_two_steps(network, rows=rows, slots=slots, images=None)

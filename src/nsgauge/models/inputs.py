@@ -9,8 +9,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from nsgauge.models.lexical import Grams, LexicalSettings, response_grams
+from nsgauge.models.stretches import gathered
 from nsgauge.models.towers.packing import Packed, Window
-from nsgauge.models.windows import RowText
+from nsgauge.models.windows import RowText, RowWindows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +148,45 @@ def assemble(
         image_features=image_features,
         grams=None if lexical is None else response_grams(texts, settings=lexical),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """Where the windows of some rows are, as `NetworkInputs` has it."""
+
+    slots: Int[Tensor, "rows slots"]
+    roles: Int[Tensor, "rows slots"]
+    ordinals: Int[Tensor, "rows slots"]
+
+    @classmethod
+    def of(
+        cls,
+        rows: RowWindows,
+        *,
+        chosen: Int[np.ndarray, " chosen"],
+        places: Int[np.ndarray, " windows"],
+    ) -> "Slots":
+        """Slots of some rows.
+
+        Args:
+            rows: The windows of these and other rows.
+            chosen: Row numbers.
+            places: Per window of `rows`, which of the distinct windows it is.
+        """
+        counts = np.diff(rows.bounds)[chosen]
+        windows = gathered(
+            np.arange(len(rows.roles)), starts=rows.bounds[:-1][chosen], lengths=counts
+        )
+        used = np.arange(counts.max(initial=0)) < counts[:, None]
+        slots, roles = np.full(used.shape, -1), np.full(used.shape, -1)
+        ordinals = np.zeros(used.shape, dtype=np.int64)
+        slots[used], roles[used] = places[windows], rows.roles[windows]
+        ordinals[used] = rows.ordinals[windows]
+        return cls(
+            slots=torch.from_numpy(slots),
+            roles=torch.from_numpy(roles),
+            ordinals=torch.from_numpy(ordinals),
+        )
 
 
 def _moved(tensor: Tensor | None, *, device: torch.device) -> Tensor | None:

@@ -9,7 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from nsgauge.models.inputs import EncodedTokens, EncodedWindows, NetworkInputs, assemble
+from nsgauge.models.member import Member, TowerVectors
 from nsgauge.models.network import Network
+from nsgauge.models.pooling import ReadTokens
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.text import TextTower
@@ -89,6 +91,55 @@ def encode_tokens(
         start={window: int(start) for window, start in zip(windows, starts, strict=True)},
         vectors=vectors,
     )
+
+
+@torch.inference_mode()
+def read_windows(network: Network, *, packed: Packed) -> Float[Tensor, "sequences readers width"]:
+    """What the members are given of each window, in fp32 on the CPU, in the order packed from.
+
+    One vector where the text tower pools; where the members have pools of their own, one each.
+    """
+    packed = packed.to(next(network.parameters()).device)
+    if not network.pools_tokens:
+        return network.text_tower(packed).float().cpu().unsqueeze(1)
+    tokens = network.text_tower.tokens(packed).float()
+    read = ReadTokens.of(tokens, packed=packed, noise=network.token_noise)
+    pools = [member.pool for member in network.members if isinstance(member, Member)]
+    pooled = [pool(read) for pool in pools if pool is not None]
+    return torch.stack(pooled, dim=1).cpu()
+
+
+@torch.inference_mode()
+def logits_of_read(
+    network: Network,
+    *,
+    inputs: NetworkInputs,
+    windows: Float[Tensor, "windows readers width"],
+) -> Float[np.ndarray, "rows cells"]:
+    """Uncalibrated logits of rows whose windows and images are read already.
+
+    Args:
+        network: In eval mode.
+        inputs: With `image_features`, and slots that point into `windows`.
+        windows: What `read_windows` made.
+    """
+    features = inputs.image_features
+    if features is None:
+        raise ValueError("read the images first, or give one of zeros where there is none")
+    image, present = features[inputs.image_slots.clamp(min=0)], inputs.image_slots >= 0
+    said = [
+        member(
+            TowerVectors(
+                image=image,
+                image_present=present,
+                windows=windows[:, index % windows.shape[1]],
+                tokens=None,
+            ),
+            inputs=inputs,
+        )
+        for index, member in enumerate(network.members)
+    ]
+    return network.cells(torch.stack(said).mean(dim=0)).float().cpu().numpy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
