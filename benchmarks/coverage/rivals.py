@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -20,7 +21,7 @@ def rivals() -> dict[str, Rival]:
         return {}
     with warnings.catch_warnings():
         # It changes the user's warning filters when it is imported.
-        import ppi_py  # noqa: PLC0415
+        ppi_py = import_module("ppi_py")
 
     def classical(
         positive: Float[np.ndarray, " judged"],

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from nsgauge.eval.census import census_rates
 from nsgauge.eval.draws import Draw
-from nsgauge.eval.plus_two import effective_rows
+from nsgauge.eval.plus_two import FLAT, effective_rows
 from nsgauge.eval.rate_table import RateEstimate, RateTable, rate_table
 from nsgauge.eval.rates.corrected import status_of, with_intervals
 from nsgauge.eval.rates.designs import (
@@ -157,12 +157,13 @@ class _Hops:
 
     def relay(self, chain: Chain, *, rate: Rate) -> Relay:
         """One rate along the two hops."""
-        weights, judged = rate_weights(rate), chain.judge.known
-        shares = np.zeros(len(judged)) if chain.scores is None else chain.scores @ weights
+        judged = chain.judge.known
+        scores = np.zeros((len(judged), 0)) if chain.scores is None else chain.scores
+        shares = _telling(scores, rate=rate)
         return Relay(
-            human=chain.people.cells @ weights,
+            human=chain.people.cells @ rate_weights(rate),
             asked=self.asked,
-            judge=chain.judge.cells @ weights,
+            judge=_telling(chain.judge.cells, rate=rate),
             classifier=shares[judged],
             classifier_mean=float(shares.mean()),
             weights=self.weights,
@@ -170,6 +171,20 @@ class _Hops:
             drawn=self.drawn,
             draw=self.draw,
         )
+
+
+def _telling(cells: Cells, *, rate: Rate) -> Float[np.ndarray, " rows"]:
+    """What counts towards the rate; where nobody spoke of it, what they say on the other axis.
+
+    People's labels are regressed on it, so that it needn't mean the same.
+    """
+    if cells.shape[1] == 0:
+        return np.zeros(len(cells))
+    for each in (rate, Rate.UNSAFE, Rate.NOT_GROUNDED):
+        share = cells @ rate_weights(each)
+        if float(share.std()) > FLAT:
+            return np.asarray(share)
+    return np.asarray(share)
 
 
 def _chances(first: Draw) -> Float[np.ndarray, " judged"]:

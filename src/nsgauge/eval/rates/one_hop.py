@@ -48,8 +48,7 @@ def stratum_means(
     values: Float[np.ndarray, " judged"], *, draw: Draw
 ) -> Float[np.ndarray, " strata"]:
     """The mean of each stratum's rows that weren't judged, as its judged rows have it."""
-    sums = draw.of_judged(draw.stands_for * values)
-    return np.asarray(sums / draw.of_judged(draw.stands_for))
+    return np.asarray(draw.of_judged(draw.stands_for * values) / draw.left)
 
 
 def within(values: Float[np.ndarray, " judged"], *, draw: Draw) -> Float[np.ndarray, " judged"]:
@@ -82,56 +81,51 @@ def _unjudged_part(sample: Sample, *, heaviness: float) -> tuple[float, float]:
     The two extra rows are draws of their own, each as heavy as one draw's worth of rows.
     """
     draw, stands = sample.draw, sample.draw.stands_for
-    anchor = draw.mean_of_rest(sample.unjudged)
-    mass, squares = draw.of_judged(stands), draw.of_judged(stands**2)
     part = draw.left / draw.left.sum()
-    extra = heaviness * part * squares / mass
-    mass = mass + 2 * extra
-    label_mean = (draw.of_judged(stands * sample.positive) + extra) / mass
-    share_mean = (draw.of_judged(stands * sample.judged) + 2 * extra * anchor) / mass
+    anchor = draw.mean_of_rest(sample.unjudged)
+    heavy = heaviness * draw.of_judged(stands**2) / draw.left
+    mass = draw.left + 2 * part * heavy
+    label_mean = (draw.of_judged(stands * sample.positive) + part * heavy) / mass
+    share_mean = (draw.of_judged(stands * sample.judged) + 2 * part * heavy * anchor) / mass
     labels = sample.positive - label_mean[draw.strata]
     shares = sample.judged - share_mean[draw.strata]
 
     units = draw.draws_in_strata() + 2 * part
-    scale = draw.left / (len(sample.positive) + draw.left.sum()) / mass
-    scale *= np.sqrt(units / (units - 1))
-    shrinkage = _shrinkage(sample, covariance=stands * labels * shares, mass=mass, scale=scale)
+    total = len(sample.positive) + int(draw.left.sum())
+    scale = draw.left / total / mass * np.sqrt(units / (units - 1))
+    shrinkage = _shrinkage(sample, covariance=draw.of_judged(stands * labels * shares), scale=scale)
     influence = (scale[draw.strata] * stands) * (labels - shrinkage * shares)
     sums = np.bincount(draw.codes, weights=influence / np.sqrt(draw.missed))
     drift = shrinkage * (anchor - share_mean)
+    missed = draw.of_judged(stands**2) / draw.of_judged(stands**2 / draw.missed)
     ends = (1 - label_mean - drift) ** 2 + (label_mean + drift) ** 2
-    missed = squares / draw.of_judged(stands**2 / draw.missed)
-    added = (scale * heaviness * squares / (mass - 2 * extra)) ** 2 * part * ends / missed
-    share = float(draw.left @ (label_mean + drift)) / (len(sample.positive) + draw.left.sum())
-    return share, float(sums @ sums + added.sum())
+    variance = float(sums @ sums) + float(part @ ((scale * heavy) ** 2 * ends / missed))
+    return float(draw.left @ (label_mean + drift)) / total, variance
 
 
 def _shrinkage(
     sample: Sample,
     *,
-    covariance: Float[np.ndarray, " judged"],
-    mass: Float[np.ndarray, " strata"],
+    covariance: Float[np.ndarray, " strata"],
     scale: Float[np.ndarray, " strata"],
 ) -> float:
     """How much of the classifier's difference to take, in [0, 1]; 0 if it tells nothing.
 
     Args:
         sample: The rows of the pool.
-        covariance: What each judged row adds to the covariance of labels and shares in its stratum.
-        mass: Of each stratum, in the units of `covariance`.
-        scale: By how much each stratum's influence counts in the estimate.
+        covariance: Of labels and shares in each stratum, times the rows left in it.
+        scale: By how much a row left counts in the estimate.
     """
     draw = sample.draw
     if not is_informative(sample.correlation, draws=draw.effective_draws):
         return 0.0
-    # In rows: a stratum has as many as were judged in it and speak for others.
     rows = draw.of_judged((draw.stands_for > 0).astype(np.float64))
-    each = mass * rows / draw.of_judged(draw.stands_for)
-    found = draw.of_judged(covariance) / mass * each / (each - 1)
     pool = np.concatenate([sample.judged, sample.unjudged])
     strata = np.concatenate([draw.strata, draw.rest])
-    sizes = np.bincount(strata, minlength=len(draw.left))
-    centred = pool - (np.bincount(strata, weights=pool, minlength=len(sizes)) / sizes)[strata]
-    spread = np.bincount(strata, weights=centred**2, minlength=len(sizes)) / (sizes - 1)
-    weight = (scale * mass) ** 2 / np.maximum(rows, 1)
+    sizes = np.bincount(strata)
+    centred = pool - (np.bincount(strata, weights=pool) / sizes)[strata]
+    spread = np.bincount(strata, weights=centred**2) / (sizes - 1)
+    # Two extra rows in all, so that a stratum with one judged row has a covariance too.
+    found = covariance / draw.left * rows / (rows + 2 * draw.left / draw.left.sum() - 1)
+    weight = (scale * draw.left) ** 2 / rows
     return float(np.clip(weight @ found / (weight @ spread), 0.0, 1.0))
