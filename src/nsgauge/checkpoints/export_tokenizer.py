@@ -13,8 +13,6 @@ from nsgauge.settings import Settings
 # Each way of cleaning makes something else of it.
 _PROBE = "  One_\u2019  &lt;B&gt;, \ufb01ne  "
 
-Id = int
-
 
 class StoredText(Settings):
     """What goes around a text's tokens; see `nsgauge.models.tokenizer.TextTokenizer`.
@@ -29,10 +27,10 @@ class StoredText(Settings):
     """
 
     cleaning: Literal["none", "whitespace", "lower", "canonicalize"]
-    start: Id | None = Field(ge=0)
-    end: Id = Field(ge=0)
-    pad: Id | None = Field(ge=0)
-    between: tuple[Id, ...]
+    start: int | None = Field(ge=0)
+    end: int = Field(ge=0)
+    pad: int | None = Field(ge=0)
+    between: tuple[int, ...]
     context: int = Field(ge=8)
 
 
@@ -62,16 +60,25 @@ def stored_text(tokenizer: TextTokenizer, *, context: int) -> tuple[str, StoredT
     return content, StoredText.model_validate(settings)
 
 
-def load_text(content: str, *, settings: StoredText) -> TextTokenizer:
+def load_text(content: str, *, settings: StoredText, vocabulary: int) -> TextTokenizer:
     """The tokenizer that `stored_text` took apart.
 
+    Args:
+        content: A `tokenizer.json`.
+        settings: What goes around a text's tokens.
+        vocabulary: How many ids the text tower knows.
+
     Raises:
-        ValueError: `content` is no `tokenizer.json`.
+        ValueError: `content` is no tokenizer, or it has ids that the tower doesn't know.
     """
     try:
         tokenizer = whole(Tokenizer.from_str(content))
     except Exception as error:  # tokenizers raises nothing finer
         raise ValueError(f"no tokenizer ({error})") from error
+    around = (settings.start, settings.end, settings.pad, *settings.between)
+    last = max(*tokenizer.get_vocab().values(), *(each for each in around if each is not None))
+    if last >= vocabulary:
+        raise ValueError(f"the tokenizer gives ids up to {last}, the tower knows {vocabulary}")
     return TextTokenizer(
         tokenizer,
         clean=CLEANING[settings.cleaning],

@@ -1,0 +1,223 @@
+"""The merged form of a bundle: adapters folded in, towers and tokenizer inside.
+
+It loads without the preset's packages, without a hub and without the adapters' library.
+"""
+
+import json
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nsgauge.checkpoints.bundle import (
+    CARD,
+    FAULT_CHARACTERS_LIMIT,
+    MANIFEST_BYTES_LIMIT,
+    SEEN,
+    WEIGHT_TYPES,
+    Bundle,
+    _read_seen,
+    load_bundle,
+)
+from nsgauge.checkpoints.card import model_card
+from nsgauge.checkpoints.export_towers import StoredTowers, build_towers, store_towers
+from nsgauge.checkpoints.manifest import BundleManifest
+from nsgauge.data.folders import FolderKind, file_digest, new_folder
+from nsgauge.errors import BundleError
+from nsgauge.models.network import Network, build_network
+from nsgauge.models.towers.pair import weights_fingerprint
+from nsgauge.models.windows import RowReader
+from nsgauge.settings import Settings
+
+MERGED = "merged.json"
+WEIGHTS = "weights.safetensors"
+TOKENIZER = "tokenizer.json"
+FORMAT: Literal[1] = 1
+FILES = (WEIGHTS, TOKENIZER, SEEN)
+TOKENIZER_BYTES_LIMIT = 256 << 20
+MERGED_FOLDER = FolderKind(
+    noun="merged bundle",
+    marker=MERGED,
+    key="nsgauge_merged",
+    names=frozenset({*FILES, MERGED, CARD}),
+)
+
+
+class MergedManifest(Settings):
+    """Contents of `merged.json`.
+
+    Attributes:
+        nsgauge_merged: Version of the form.
+        bundle: As in the bundle, but without adapters; its files are those of this folder.
+        towers: What the towers are beside their weights.
+    """
+
+    nsgauge_merged: Literal[1] = FORMAT
+    bundle: BundleManifest
+    towers: StoredTowers
+
+
+def export_merged(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None:
+    """Write a loaded bundle, whose adapters are merged in fp32, as a self-contained folder.
+
+    Raises:
+        BundleError: the image tower or the tokenizer is of a kind that can't be written down.
+        DataError: `out` is taken.
+    """
+    manifest, network = bundle.manifest, bundle.network
+    towers, tokenizer = store_towers(bundle.towers, preset=manifest.preset)
+    lora = manifest.network.lora.model_copy(update={"image": False, "text": False})
+    with new_folder(out, overwrite=overwrite, kind=MERGED_FOLDER) as folder:
+        save_file(_weights(network), folder / WEIGHTS)
+        (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        seen = json.dumps(sorted(bundle.seen), indent=0)
+        (folder / SEEN).write_text(seen + "\n", encoding="ascii")
+        (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
+        changed = {
+            "network": manifest.network.model_copy(update={"lora": lora}),
+            "tower_directory": None,
+            "tower_fingerprint": weights_fingerprint(network.image_tower, network.text_tower),
+            "files": {name: file_digest(folder / name) for name in FILES},
+        }
+        merged = MergedManifest(bundle=manifest.model_copy(update=changed), towers=towers)
+        content = merged.model_dump_json(indent=2)
+        (folder / MERGED).write_text(content + "\n", encoding="utf-8")
+
+
+def load_saved(path: Path, *, tower_directory: Path | None = None) -> Bundle:
+    """Load and verify a classifier in either form: a bundle, or a merged one.
+
+    Args:
+        path: The folder.
+        tower_directory: As `load_bundle`; a merged form has its towers inside.
+
+    Raises:
+        BundleError: as `load_bundle`.
+    """
+    if (path / MERGED).is_file():
+        return load_merged(path)
+    return load_bundle(path, tower_directory=tower_directory)
+
+
+def load_merged(path: Path) -> Bundle:
+    """Load and verify what `export_merged` wrote.
+
+    Raises:
+        BundleError: missing, damaged, of another format, or its parts don't fit each other.
+    """
+    merged = read_merged(path)
+    manifest = merged.bundle
+    _verify(path, files=manifest.files)
+    weights, seen = _read_weights(path / WEIGHTS), _read_seen(path / SEEN)
+    try:
+        towers = build_towers(
+            merged.towers,
+            preset=manifest.preset,
+            tokenizer=_read_tokenizer(path / TOKENIZER),
+            weights={k: v for k, v in weights.items() if not k.startswith("heads.")},
+            fingerprint=manifest.tower_fingerprint,
+        )
+        reader = RowReader(towers.tokenizer, context=towers.text_context, policy=manifest.windows)
+        network = build_network(towers, settings=manifest.network)
+        heads = {k.removeprefix("heads."): v for k, v in weights.items() if k.startswith("heads.")}
+        network.heads.load_state_dict(heads, strict=True)
+    except (ValueError, RuntimeError) as error:
+        fault = " ".join(str(error).split())[:FAULT_CHARACTERS_LIMIT]
+        raise BundleError(f"{path}: {MERGED} and its files don't fit: {fault}") from error
+    return Bundle(
+        manifest=manifest,
+        network=network.eval().requires_grad_(requires_grad=False),
+        towers=towers,
+        reader=reader,
+        seen=seen,
+        fingerprint=file_digest(path / MERGED),
+    )
+
+
+def read_merged(path: Path) -> MergedManifest:
+    """`merged.json`, validated.
+
+    Raises:
+        BundleError: none there, another format, or not valid.
+    """
+    file = path / MERGED
+    if not file.is_file():
+        raise BundleError(f"{path}: no {MERGED} there; expected `nsgauge export --to merged`")
+    if file.stat().st_size > MANIFEST_BYTES_LIMIT:
+        raise BundleError(f"{file}: over {MANIFEST_BYTES_LIMIT >> 20} MiB, that's no manifest")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{file}: not valid JSON ({error})") from error
+    found = content.get("nsgauge_merged") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise BundleError(
+            f"{file}: merged form {reprlib.repr(found)}, this version reads {FORMAT}: use the "
+            "nsgauge version that wrote it, or export again"
+        )
+    try:
+        merged = MergedManifest.model_validate(content)
+    except (ValidationError, RecursionError) as error:
+        raise BundleError(f"{file}: {_first_fault(error)}") from error
+    lora = merged.bundle.network.lora
+    if lora.image or lora.text:
+        raise BundleError(f"{file}: network.lora: a merged form has no adapters; export again")
+    return merged
+
+
+def _first_fault(error: ValidationError | RecursionError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors()[0]
+    return f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
+
+
+def _weights(network: Network) -> dict[str, Tensor]:
+    parts = {"image": network.image_tower, "text": network.text_tower, "heads": network.heads}
+    return {
+        f"{part}.{name}": tensor.detach().cpu().contiguous()
+        for part, module in parts.items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def _verify(path: Path, *, files: Mapping[str, str]) -> None:
+    if sorted(files) != sorted(FILES):
+        raise BundleError(f"{path}: lists {sorted(files)}, expected {sorted(FILES)}")
+    for name, expected in files.items():
+        file = path / name
+        if not file.is_file():
+            raise BundleError(f"{file}: missing; copy the whole folder again")
+        found = file_digest(file)
+        if found != expected:
+            raise BundleError(
+                f"{file}: SHA-256 is {found[:12]}, {MERGED} says {expected[:12]}: "
+                "the file is damaged or was changed; copy the folder again"
+            )
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    try:
+        weights = load_file(file)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise BundleError(f"{file}: weights can't be read ({error})") from error
+    for name, tensor in weights.items():
+        if not name.startswith(("image.", "text.", "heads.")):
+            raise BundleError(f"{file}: unknown weight {name}; export again")
+        if tensor.dtype not in WEIGHT_TYPES:
+            raise BundleError(f"{file}: {name} is {tensor.dtype}, expected fp32 (keys: int64)")
+        if not bool(torch.isfinite(tensor).all()):
+            raise BundleError(f"{file}: {name} holds NaN or infinity; export again")
+    return weights
+
+
+def _read_tokenizer(file: Path) -> str:
+    if file.stat().st_size > TOKENIZER_BYTES_LIMIT:
+        raise ValueError(f"{TOKENIZER} is over {TOKENIZER_BYTES_LIMIT >> 20} MiB")
+    return file.read_text(encoding="utf-8")
