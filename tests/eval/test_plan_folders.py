@@ -64,9 +64,11 @@ def test_a_plan_of_folders_is_written_with_where_it_comes_from(folders, tmp_path
     assert note.settings["floor"] == 0.2
 
 
-def test_scores_that_the_design_does_without_are_not_read(folders, tmp_path):
-    data, _ = folders
+def test_scores_that_the_design_does_without_still_say_what_was_seen(folders):
+    data, scores = folders
     options = PlanSettings(size=3, judge="me")
-    plan, note = plan_from_folders(data, scores=tmp_path / "nowhere", settings=options)
-    assert plan.rows.num_rows == 3
+    plan, note = plan_from_folders(data, scores=scores, settings=options)
+    assert (plan.rows.num_rows, plan.seen) == (3, 0)
+    assert note.settings["scores"] == "r1"
+    plan, note = plan_from_folders(data, scores=None, settings=options)
     assert note.settings["scores"] is None

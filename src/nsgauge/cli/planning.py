@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 def plan(
     *,
     data: Annotated[Path, typer.Option("--data", help="Data folder, as `import` makes it.")],
-    rows: Annotated[int, typer.Option(help="Triples to draw; with --by-item, items.")],
+    rows: Annotated[
+        int | None, typer.Option(help="Triples to draw; with --by-item, items.")
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(help="Instead of --rows: as many as make the rates' intervals so narrow."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The new plan file.")] = Path("PLAN.parquet"),
     scores: Annotated[
-        Path | None, typer.Option(help="Score folder; needed for uncertainty and --score-bins.")
+        Path | None,
+        typer.Option(help="Score folder; needed for uncertainty, neyman and --score-bins."),
     ] = None,
     design: Annotated[
         str, typer.Option(help="uniform, stratified (by VLLM and benchmark) or uncertainty.")
@@ -37,8 +44,11 @@ def plan(
         int, typer.Option(help="stratified: bins of the probability on --axis; 0 for none.")
     ] = 0,
     allocation: Annotated[
-        str, typer.Option(help="stratified: proportional or equal.")
+        str, typer.Option(help="stratified: proportional, equal or neyman.")
     ] = "proportional",
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Draw items that the bundle was fitted on, too.")
+    ] = False,
     minimum: Annotated[int, typer.Option(help="stratified: least from each stratum.")] = 2,
     seed: Annotated[int, typer.Option(help="Another seed is another draw.")] = 0,
     round_: Annotated[
@@ -53,6 +63,7 @@ def plan(
 
     options = {
         "size": rows,
+        "width": width,
         "design": design,
         "judge": judge,
         "by_item": by_item,
@@ -60,6 +71,7 @@ def plan(
         "score_bins": score_bins,
         "allocation": allocation,
         "minimum": minimum,
+        "include_seen": include_seen,
         "seed": seed,
         "round": round_,
     }
@@ -86,5 +98,27 @@ def show_plan(drawn: "Plan", *, note: "PlanNote", out: Path) -> None:
             f"{note.judged_before:,} triples that {note.judge!r} has answered on are left out: "
             "the probabilities are of the rest"
         )
+    if drawn.seen:
+        console.say(
+            f"{drawn.seen:,} triples of items that the classifier was fitted on are left out, as "
+            "in a report: --include-seen draws them too"
+        )
+    show_forecasts(drawn, scored=note.settings["scores"] is not None)
     of_items = f" of {note.units:,} items" if note.settings["by_item"] else ""
     console.say(f"{drawn.rows.num_rows:,} of {note.population:,} triples{of_items}: {out}")
+
+
+def show_forecasts(drawn: "Plan", *, scored: bool) -> None:
+    """What this size and some larger ones would buy."""
+    from nsgauge.protocol import RATE_TITLES
+
+    if not drawn.forecasts:
+        return
+    titles = (f"{title}, width" for title in RATE_TITLES.values())
+    table = console.number_table("judged", *titles, right_from=0)
+    for each in drawn.forecasts:
+        widths = (f"{each.widths[rate]:.3f}" for rate in RATE_TITLES)
+        table.add_row(f"{each.triples:,}", *widths)
+    console.show_table(table)
+    ground = "if the classifier is calibrated" if scored else "without scores: at worst"
+    console.say(f"expected width of the 95% intervals over these rows, {ground}")

@@ -13,21 +13,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from nsgauge.data.plan_file import PLAN_SCHEMA, Design, PlanNote
+from nsgauge.data.plan_file import PLAN_SCHEMA, PlanNote
 from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts
 from nsgauge.data.votes import judge_counts
 from nsgauge.errors import SettingsError
-from nsgauge.eval.inclusion import (
-    allocation,
-    draw_keys,
-    simple_draw,
-    systematic_draw,
-    uncertainty_probabilities,
-)
+from nsgauge.eval.plan_draw import drawn_units, inclusion
+from nsgauge.eval.plan_forecast import Forecast, further_forecasts, size_for
 from nsgauge.eval.plan_settings import PlanSettings
-from nsgauge.eval.plan_units import Units, units_of
+from nsgauge.eval.plan_units import Units, rows_of, units_of
 from nsgauge.eval.scoring.shards import read_manifest, read_scores
 from nsgauge.records import ResponseState, VerdictState
 
@@ -59,15 +54,19 @@ class Plan:
         rows: PLAN_SCHEMA, in the order of the ids.
         strata: In the order of their names.
         judged_before: Triples left out because the judge had answered on them already.
+        seen: Of the rest, left out because the bundle of the scores was fitted on their item.
         population: Triples that could have been drawn.
         units: Triples or items that were drawn.
+        forecasts: What this size and some larger ones would buy.
     """
 
     rows: pa.Table
     strata: list[StratumDraw]
     judged_before: int
+    seen: int
     population: int
     units: int
+    forecasts: tuple[Forecast, ...]
 
 
 def plan_from_folders(
@@ -77,7 +76,7 @@ def plan_from_folders(
 
     Args:
         data: The data folder.
-        scores: A finished score folder of it; read only where the design needs one.
+        scores: A finished score folder of it; None where the design does without.
         settings: How to draw.
 
     Raises:
@@ -85,14 +84,13 @@ def plan_from_folders(
         ScoringError: the scores can't be read or aren't finished.
         SettingsError: as `draw_plan`.
     """
-    used = scores if settings.needs_scores else None
     plan = draw_plan(
         read_triples(data),
         verdicts=read_verdicts(data),
-        scores=None if used is None else read_scores(used),
+        scores=None if scores is None else read_scores(scores),
         settings=settings,
     )
-    run = None if used is None else read_manifest(used).run
+    run = None if scores is None else read_manifest(scores).run
     note = PlanNote(
         data_fingerprint=data_fingerprint(data),
         judge=settings.judge,
@@ -113,7 +111,8 @@ def draw_plan(
     Args:
         triples: TRIPLES_SCHEMA.
         verdicts: VERDICTS_SCHEMA; where there are any, `settings.judge` must say whose count.
-        scores: SCORES_SCHEMA, with every triple; None where the design does without.
+        scores: SCORES_SCHEMA, with every triple; None where the design does without. With them,
+            seen items are left out and the forecasts know what the classifier knows.
         settings: How to draw.
 
     Raises:
@@ -121,11 +120,46 @@ def draw_plan(
         SettingsError: verdicts but no judge, a later round of a judge without answers, scores
             needed but not given, or a size that can't give every stratum its minimum.
     """
-    seen = pc.is_in(triples["triple_id"], value_set=_judged(verdicts, settings=settings))
+    judged = pc.is_in(triples["triple_id"], value_set=_judged(verdicts, settings=settings))
     answered = pc.equal(triples["response_state"], str(ResponseState.ANSWERED))
-    rows = triples.filter(pc.and_(answered, pc.invert(seen))).sort_by("triple_id")
-    units = units_of(rows, scores=scores, settings=settings)
-    probabilities, drawn = _draw(units, settings=settings)
+    rows = triples.filter(pc.and_(answered, pc.invert(judged))).sort_by("triple_id")
+    unseen = _unseen(rows, scores=scores, settings=settings)
+    units = units_of(unseen, scores=scores, settings=settings)
+    size = settings.size
+    if size is None:
+        size = size_for(units, width=settings.width or 1.0, settings=settings)
+    probabilities = inclusion(units, size=size, settings=settings)
+    drawn = drawn_units(units, probabilities=probabilities, settings=settings)
+    return Plan(
+        rows=_rows(
+            unseen, units=units, probabilities=probabilities, drawn=drawn, settings=settings
+        ),
+        strata=_strata(units, probabilities=probabilities, drawn=drawn),
+        judged_before=pc.sum(judged).as_py() or 0,
+        seen=rows.num_rows - unseen.num_rows,
+        population=unseen.num_rows,
+        units=int(drawn.sum()),
+        forecasts=further_forecasts(units, size=size, settings=settings),
+    )
+
+
+def _unseen(rows: pa.Table, *, scores: pa.Table | None, settings: PlanSettings) -> pa.Table:
+    """The rows whose item the bundle of the scores was not fitted on."""
+    if scores is None or settings.include_seen:
+        return rows
+    seen = rows_of(rows["triple_id"], scores=scores)["item_seen"]
+    return rows.filter(pc.invert(pc.fill_null(seen, fill_value=False)))
+
+
+def _rows(
+    rows: pa.Table,
+    *,
+    units: Units,
+    probabilities: Float[np.ndarray, " units"],
+    drawn: Bool[np.ndarray, " units"],
+    settings: PlanSettings,
+) -> pa.Table:
+    """PLAN_SCHEMA: the rows of the drawn units."""
     unit_of = units.unit_of[drawn[units.unit_of]]
     columns = {
         "triple_id": rows["triple_id"].filter(pa.array(drawn[units.unit_of])),
@@ -134,13 +168,7 @@ def draw_plan(
         "design": [str(settings.design)] * len(unit_of),
         "seed": [settings.seed] * len(unit_of),
     }
-    return Plan(
-        rows=pa.table(columns, schema=PLAN_SCHEMA),
-        strata=_strata(units, probabilities=probabilities, drawn=drawn),
-        judged_before=pc.sum(seen).as_py() or 0,
-        population=rows.num_rows,
-        units=int(drawn.sum()),
-    )
+    return pa.table(columns, schema=PLAN_SCHEMA)
 
 
 def _judged(verdicts: pa.Table, *, settings: PlanSettings) -> pa.Array:
@@ -157,38 +185,6 @@ def _judged(verdicts: pa.Table, *, settings: PlanSettings) -> pa.Array:
         found = f"round {settings.round}, but judge {settings.judge!r} has answered on nothing"
         raise SettingsError(f"{found}: check the name, or draw round 1")
     return judged
-
-
-def _draw(
-    units: Units, *, settings: PlanSettings
-) -> tuple[Float[np.ndarray, " units"], Bool[np.ndarray, " units"]]:
-    """Each unit's inclusion probability, and whether it was drawn."""
-    total = min(settings.size, len(units.names))
-    salt = f"plan:{settings.seed}:{settings.round}"
-    kind = "item" if settings.by_item else "triple"
-    keys = draw_keys(units.names, salt=f"{salt}:{kind}")
-    if settings.design is Design.UNCERTAINTY:
-        chances = uncertainty_probabilities(units.uncertainty, total=total, floor=settings.floor)
-        start = int(draw_keys(["start"], salt=salt)[0]) / 2**64
-        return chances, systematic_draw(chances, keys=keys, start=start)
-    counts = _allocated(units, total=total, settings=settings)
-    drawn = np.zeros(len(units.names), dtype=np.bool_)
-    for code, count in enumerate(counts):
-        of_stratum = np.flatnonzero(units.stratum_of == code)
-        drawn[of_stratum[simple_draw(keys[of_stratum], count=int(count))]] = True
-    return (counts / units.sizes)[units.stratum_of], drawn
-
-
-def _allocated(units: Units, *, total: int, settings: PlanSettings) -> Int[np.ndarray, " strata"]:
-    sizes = units.sizes
-    if settings.design is not Design.STRATIFIED or total == 0:
-        return np.full(len(sizes), total)
-    least = int(np.minimum(settings.minimum, sizes).sum())
-    if total < least:
-        found = f"{len(sizes)} strata with at least {settings.minimum} each take {least}"
-        raise SettingsError(f"{found}, the size is {total}: raise it, or lower the minimum")
-    weights = sizes if settings.allocation == "proportional" else np.ones(len(sizes))
-    return allocation(sizes, total=total, weights=weights.astype(float), minimum=settings.minimum)
 
 
 def _strata(

@@ -12,11 +12,18 @@ from nsgauge.data.plan_file import Design
 from nsgauge.data.split import item_key
 from nsgauge.errors import DataError, SettingsError
 from nsgauge.eval.plan_settings import PlanSettings
+from nsgauge.protocol import Rate
 
 WHOLE = "all"
 """The one stratum of a design without strata."""
 
-_AXES = ("unsafe", "not_grounded")
+_AXES = (Rate.UNSAFE, Rate.NOT_GROUNDED)
+_COLUMNS = {
+    Rate.UNSAFE: "unsafe",
+    Rate.NOT_GROUNDED: "not_grounded",
+    Rate.UNSAFE_GROUNDED: "grounded_unsafe",
+}
+"""Where a score row has the probability of what counts towards each rate."""
 _UNSCORED_VARIANCE = 0.25
 """Of a row without a score: nothing is known of it, as at a probability of a half."""
 
@@ -33,6 +40,7 @@ class Units:
         stratum_of: Per unit, the position of its stratum.
         uncertainty: Per unit, sqrt(f (1 - f)) of the probability f; for an item, the root of the
             sum of f (1 - f) over its responses.
+        variance: By rate and unit, the sum of f (1 - f) of the rate's probability f.
     """
 
     names: list[str]
@@ -40,6 +48,7 @@ class Units:
     strata: list[str]
     stratum_of: Int[np.ndarray, " units"]
     uncertainty: Float[np.ndarray, " units"]
+    variance: dict[Rate, Float[np.ndarray, " units"]]
 
     @property
     def sizes(self) -> Int[np.ndarray, " strata"]:
@@ -64,13 +73,15 @@ def units_of(rows: pa.Table, *, scores: pa.Table | None, settings: PlanSettings)
     if settings.by_item:
         of_rows = _keyed(rows["benchmark"], of_rows)
     names, first, unit_of = _distinct(of_rows)
-    unsafe_or_not = _probabilities(rows["triple_id"], scores=scores, settings=settings)
-    variance = np.bincount(unit_of, _variance(unsafe_or_not, settings=settings), len(names))
+    told = _probabilities(rows["triple_id"], scores=scores, settings=settings)
+    spread = {rate: _variance(values) for rate, values in told.items()}
+    axes = _AXES if settings.axis == "either" else (Rate(settings.axis),)
+    largest = np.stack([spread[axis] for axis in axes]).max(axis=0)
     groups = [WHOLE] * len(names)
     if settings.design is Design.STRATIFIED:
         groups = _groups(rows.take(pa.array(first)), by_item=settings.by_item)
     if settings.score_bins:
-        probability = _means(unsafe_or_not[settings.axis], codes=unit_of, count=len(names))
+        probability = _means(told[Rate(settings.axis)], codes=unit_of, count=len(names))
         bins = _bins(probability, count=settings.score_bins)
         groups = [
             f"{group} {settings.axis} {name}" for group, name in zip(groups, bins, strict=True)
@@ -81,7 +92,11 @@ def units_of(rows: pa.Table, *, scores: pa.Table | None, settings: PlanSettings)
         unit_of=unit_of,
         strata=strata,
         stratum_of=stratum_of,
-        uncertainty=np.sqrt(variance),
+        uncertainty=np.sqrt(np.bincount(unit_of, largest, len(names))),
+        variance={
+            rate: np.bincount(unit_of, values, len(names)).astype(np.float64)
+            for rate, values in spread.items()
+        },
     )
 
 
@@ -107,33 +122,42 @@ def _distinct(
     return found.tolist(), first, codes
 
 
-def _probabilities(
-    ids: pa.ChunkedArray, *, scores: pa.Table | None, settings: PlanSettings
-) -> Mapping[str, Float[np.ndarray, " rows"]]:
-    """By axis, each row's probability of the positive class; NaN where it has none."""
-    if not settings.needs_scores:
-        return {axis: np.full(len(ids), np.nan) for axis in _AXES}
-    if scores is None:
-        what = "score_bins" if settings.score_bins else f"the {settings.design} design"
-        raise SettingsError(f"{what} needs scores: give --scores, or another design")
+def rows_of(ids: pa.ChunkedArray, *, scores: pa.Table) -> pa.Table:
+    """The score rows of these triples, in their order.
+
+    Raises:
+        DataError: the scores lack a triple.
+    """
     at = pc.index_in(ids, value_set=scores["triple_id"].combine_chunks())
     if at.null_count:
         found = f"{at.null_count} of {len(ids)} triples have no row in the scores"
         raise DataError(f"{found}: score this data folder again")
-    return {axis: _floats(scores[axis].take(at)) for axis in _AXES}
+    return scores.take(at)
+
+
+def _probabilities(
+    ids: pa.ChunkedArray, *, scores: pa.Table | None, settings: PlanSettings
+) -> Mapping[Rate, Float[np.ndarray, " rows"]]:
+    """By rate, each row's probability of counting towards it; NaN where it has none."""
+    if scores is None:
+        if settings.needs_scores:
+            neyman = settings.allocation == "neyman" and not settings.score_bins
+            what = "the neyman allocation" if neyman else "score_bins"
+            if settings.design is Design.UNCERTAINTY:
+                what = f"the {settings.design} design"
+            raise SettingsError(f"{what} needs scores: give --scores, or another design")
+        return {rate: np.full(len(ids), np.nan) for rate in _COLUMNS}
+    found = rows_of(ids, scores=scores)
+    return {rate: _floats(found[column]) for rate, column in _COLUMNS.items()}
 
 
 def _floats(column: pa.ChunkedArray) -> Float[np.ndarray, " rows"]:
     return np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan))
 
 
-def _variance(
-    probabilities: Mapping[str, Float[np.ndarray, " rows"]], *, settings: PlanSettings
-) -> Float[np.ndarray, " rows"]:
-    axes = _AXES if settings.axis == "either" else (settings.axis,)
-    variances = np.stack([probabilities[axis] * (1 - probabilities[axis]) for axis in axes])
-    largest = variances.max(axis=0)
-    return np.where(np.isnan(largest), _UNSCORED_VARIANCE, np.maximum(largest, 0))
+def _variance(probability: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+    variance = np.maximum(probability * (1 - probability), 0)
+    return np.where(np.isnan(variance), _UNSCORED_VARIANCE, variance)
 
 
 def _means(
