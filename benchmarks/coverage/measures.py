@@ -62,7 +62,7 @@ def measure(setting: Setting, *, count: int, rivals: dict[str, Rival]) -> Outcom
             world.judged, scores=world.scores, design=world.design, human=world.human
         )
         lines.append(_line(table, world=world, setting=setting))
-        if setting.design == "simple":
+        if rivals and setting.design == "simple":
             others.append(
                 [_rival(rival, world=world, unsafe=setting.unsafe) for rival in rivals.values()]
             )

@@ -21,6 +21,8 @@ class Draw:
             certain to be judged. In every stratum they sum to `left`.
         missed: Per judged row, the probability that its item was left out, in (0, 1].
         pool_size: Mean number of rows in a row's own item, over the whole pool.
+        draws: Judged items: the number of independent looks at the judge.
+        units: Per stratum, the judged items in it that speak for a row left.
     """
 
     codes: Int[np.ndarray, " judged"]
@@ -30,11 +32,8 @@ class Draw:
     stands_for: Float[np.ndarray, " judged"]
     missed: Float[np.ndarray, " judged"]
     pool_size: float
-
-    @property
-    def draws(self) -> int:
-        """Judged items: the number of independent looks at the judge."""
-        return int(self.codes.max()) + 1
+    draws: int
+    units: Int[np.ndarray, " strata"]
 
     @property
     def judged_size(self) -> float:
@@ -62,9 +61,3 @@ class Draw:
     def mean_of_rest(self, values: Float[np.ndarray, " unjudged"]) -> Float[np.ndarray, " strata"]:
         """The mean in each stratum of a value of the rows left."""
         return np.bincount(self.rest, weights=values, minlength=len(self.left)) / self.left
-
-    def draws_in_strata(self) -> Int[np.ndarray, " strata"]:
-        """Judged items in each stratum that speak for a row left."""
-        live = self.stands_for > 0
-        pairs = np.unique(self.strata[live] * self.draws + self.codes[live])
-        return np.bincount(pairs // self.draws, minlength=len(self.left))

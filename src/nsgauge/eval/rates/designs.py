@@ -132,14 +132,18 @@ def draw_of(design: Declared, *, judged: Bool[np.ndarray, " rows"]) -> Draw:
         stands = live.astype(np.float64)
         missed = _missed(items, strata=strata, judged=judged)
     sums = np.bincount(of_judged, weights=stands, minlength=len(left))
+    drawn, codes = np.unique(items[judged], return_inverse=True)
+    pairs = np.unique((of_judged * len(drawn) + codes.reshape(-1))[stands > 0])
     return Draw(
-        codes=np.unique(items[judged], return_inverse=True)[1].reshape(-1),
+        codes=codes.reshape(-1),
         strata=of_judged,
         left=left,
         rest=rest.reshape(-1),
         stands_for=stands * (left / sums)[of_judged],
         missed=np.where(stands > 0, missed, 1.0),
-        pool_size=mean_size(items),
+        pool_size=1.0 if design.items is None else mean_size(items),
+        draws=len(drawn),
+        units=np.bincount(pairs // len(drawn), minlength=len(left)),
     )
 
 
@@ -154,6 +158,7 @@ def _missed(
     Units are items where the items of a stratum were judged whole or not at all, else rows.
     """
     count = int(strata.max()) + 1
+    drawn_rows = np.bincount(strata, weights=judged, minlength=count)
     pairs, first, of_pair = np.unique(
         items * count + strata, return_index=True, return_inverse=True
     )
@@ -161,7 +166,6 @@ def _missed(
     sizes = np.bincount(of_pair.reshape(-1), minlength=len(pairs))
     cut = np.bincount(strata[first], weights=(seen > 0) & (seen < sizes), minlength=count) > 0
     drawn_items = np.bincount(strata[first], weights=seen > 0, minlength=count)
-    drawn_rows = np.bincount(strata, weights=judged, minlength=count)
     drawn = np.where(cut, drawn_rows, drawn_items)
     units = np.where(cut, np.bincount(strata), np.bincount(strata[first]))
     return np.asarray((1 - drawn / units)[strata[judged]])

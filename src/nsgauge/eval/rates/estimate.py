@@ -15,10 +15,10 @@ from nsgauge.eval.rates.pools import Cells, clean_scores, labels_of
 def estimate_rates(
     judged: Cells,
     *,
-    scores: Float[np.ndarray, "*folds rows cells"] | None,
+    scores: Float[np.ndarray, "*folds scored cells"] | None,
     design: Design,
-    human: Cells | None = None,
-    folds: Int[np.ndarray, " rows"] | None = None,
+    human: Float[np.ndarray, "labelled cells"] | None = None,
+    folds: Int[np.ndarray, " folded"] | None = None,
     confidence: float = 0.95,
 ) -> RateTable:
     """The rates of a pool of which the judge saw a part and the classifier every row.

@@ -90,7 +90,7 @@ def _unjudged_part(sample: Sample, *, heaviness: float) -> tuple[float, float]:
     labels = sample.positive - label_mean[draw.strata]
     shares = sample.judged - share_mean[draw.strata]
 
-    units = draw.draws_in_strata() + 2 * part
+    units = draw.units + 2 * part
     total = len(sample.positive) + int(draw.left.sum())
     scale = draw.left / total / mass * np.sqrt(units / (units - 1))
     shrinkage = _shrinkage(sample, covariance=draw.of_judged(stands * labels * shares), scale=scale)

@@ -50,11 +50,11 @@ def labels_of(cells: Cells, *, whose: str) -> Labels:
 
 
 def clean_scores(
-    scores: Float[np.ndarray, "*folds rows cells"],
+    scores: Float[np.ndarray, "*folds scored cells"],
     *,
-    folds: Int[np.ndarray, " rows"] | None,
+    folds: Int[np.ndarray, " folded"] | None,
     known: Bool[np.ndarray, " rows"],
-) -> Cells:
+) -> Float[np.ndarray, "scored cells"]:
     """The classifier's cells, each labelled row's from a model that never saw its label.
 
     Args:
