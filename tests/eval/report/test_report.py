@@ -148,7 +148,7 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     write_report(build_report(world.inputs(controls=control_runs(world))), tmp_path)
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     tables = ("headline", "nsg_audit", "judges", "agreement", "outcomes", "calibration")
-    more = ("reliability_curves", "picture_controls", "coverage")
+    more = ("reliability_curves", "slices", "picture_controls", "coverage")
     decisions = ("risk_coverage", "escalation", "threshold_checks")
     figures = [f"{kind}_{axis}" for kind in ("reliability", "risk") for axis in AXES]
     figures += ["rates", "audit"]
@@ -157,6 +157,7 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     assert names == expected | {"report.html", "report.json"}
     ids = {attrs.get("id") for _, attrs in parsed((tmp_path / "report.html").read_text()).seen}
     sections = {"headline", "audit", "judges", "agreement", "calibration", "pictures", "coverage"}
+    sections |= {"slices", "disagreements"}
     assert sections | {"escalation", "thresholds", "provenance", "reading", "limits"} <= ids
 
 

@@ -22,6 +22,8 @@ from nsgauge.eval.report.disagreements import Disagreements, disagreements
 from nsgauge.eval.report.headline import Headline, headline_table
 from nsgauge.eval.report.inputs import ReportInputs, Rows, join_rows, pick_reference
 from nsgauge.eval.report.judging import JudgeSummary, judge_summaries
+from nsgauge.eval.report.slicing import SliceRow, slice_rows
+from nsgauge.eval.report.transport import Transport, transport
 
 FORMAT = "nsgauge-report/1"
 
@@ -84,6 +86,9 @@ class Report:
         judges: Every judge by itself, on all rows.
         comparison: Agreement of the classifier with judges and of judges with each other.
         reliability: One entry an axis; empty without scores or answers on unseen rows.
+        slices: Calibration by VLLM, benchmark, length and the like; empty likewise.
+        transport: The gate before rates that nothing checks; None where there are none, or where
+            nothing is checked.
         controls: The picture controls; None without scores or reference.
         escalation: Risk against coverage by axis, of known VLLMs and of others; empty without
             scores or answers on unseen rows.
@@ -102,6 +107,8 @@ class Report:
     judges: tuple[JudgeSummary, ...]
     comparison: Comparison
     reliability: tuple[AxisReliability, ...]
+    slices: tuple[SliceRow, ...]
+    transport: Transport | None
     controls: ImageControls | None
     escalation: tuple[AxisEscalation, ...]
     thresholds: tuple[ThresholdCheck, ...]
@@ -126,16 +133,19 @@ def build_report(inputs: ReportInputs) -> Report:
         )
     name = pick_reference(rows, wanted=inputs.reference, teachers=teachers)
     reference = None if name is None else rows.judge(name)
+    headline = headline_table(rows, scores=scores, reference=reference) if scores else None
     return Report(
         format=FORMAT,
         title=inputs.title,
         command=inputs.command,
         overview=_overview(rows, reference=name, teachers=teachers),
-        headline=headline_table(rows, scores=scores, reference=reference) if scores else None,
+        headline=headline,
         audit=nsg_audit(rows, reference=reference) if reference else None,
         judges=judge_summaries(rows),
         comparison=compare(rows, reference=name),
         reliability=_reliability(rows, scores=scores, reference=reference, seed=inputs.seed),
+        slices=slice_rows(rows, scores=scores, reference=reference) if scores and reference else (),
+        transport=_transport(rows, headline=headline, seed=inputs.seed),
         controls=_controls(inputs, reference=reference),
         escalation=_escalation(rows, scores=scores, reference=reference, seed=inputs.seed),
         thresholds=_thresholds(inputs, rows=rows, reference=reference),
@@ -201,6 +211,12 @@ def _escalation(
     if scores is None or reference is None:
         return ()
     return escalations(rows, scores=scores, reference=reference, seed=seed)
+
+
+def _transport(rows: Rows, *, headline: Headline | None, seed: int) -> Transport | None:
+    if rows.scores is None or headline is None:
+        return None
+    return transport(rows, scores=rows.scores, headline=headline, seed=seed)
 
 
 def _thresholds(

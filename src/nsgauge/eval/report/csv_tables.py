@@ -10,6 +10,8 @@ from nsgauge.eval.report.decision_tables import check_table, curve_table, escala
 from nsgauge.eval.report.files import Cell, CsvTable
 from nsgauge.eval.report.headline import HeadlineRow
 from nsgauge.eval.report.judging import JudgeRow
+from nsgauge.eval.report.slice_tables import drift_table, slice_table
+from nsgauge.eval.report.transport import Transport
 
 _ESTIMATE = (
     "value", "low", "high", "low_super", "high_super", "rows", "judged", "positives", "status",
@@ -41,6 +43,8 @@ def report_tables(report: Report) -> dict[str, CsvTable]:
         "judge_repeats": _repeats(report),
         "calibration": _calibration(report),
         "reliability_curves": _curves(report),
+        "slices": slice_table(report.slices),
+        "drift": drift_table(report.transport),
         "picture_controls": _controls(report),
         "risk_coverage": curve_table(report.escalation),
         "escalation": escalation_table(report.escalation),
@@ -67,18 +71,22 @@ def _headline(report: Report) -> CsvTable:
             "difference",
             "difference_low",
             "difference_high",
+            "gate",
         ),
-        (entry for line in lines for entry in _headline_entries(line)),
+        (entry for line in lines for entry in _headline_entries(line, transport=report.transport)),
     )
 
 
-def _headline_entries(line: HeadlineRow) -> Iterable[tuple[Cell, ...]]:
+def _headline_entries(
+    line: HeadlineRow, *, transport: Transport | None
+) -> Iterable[tuple[Cell, ...]]:
     group = (line.benchmark, line.vllm, line.rows, line.seen, line.unscored, line.basis)
+    gate = transport.gate(line) if transport else None
     for source, estimates in (("judge", line.judge), ("classifier", line.classifier)):
         for rate, estimate in estimates.items():
             gap = line.difference.get(rate)
             ends = (gap.value, gap.low, gap.high) if gap else (None, None, None)
-            yield (*group, rate, source, *_estimate(estimate), line.naive.get(rate), *ends)
+            yield (*group, rate, source, *_estimate(estimate), line.naive.get(rate), *ends, gate)
 
 
 def _audit(report: Report) -> CsvTable:

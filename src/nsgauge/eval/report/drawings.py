@@ -53,7 +53,9 @@ def _rates_by_vllm(report: Report) -> list[tuple[str, dict[Rate, RateEstimate]]]
     single = report.overview.benchmarks[0] if len(report.overview.benchmarks) == 1 else None
     if report.headline is not None:
         lines = [row for row in report.headline.rows if row.benchmark == single]
-        return [(row.vllm or "all VLLMs", row.best) for row in lines]
+        gate = report.transport
+        shown = [row for row in lines if gate is None or not gate.failed(row)]
+        return [(row.vllm or "all VLLMs", row.best) for row in shown]
     for judge in report.judges:
         if judge.judge == report.overview.reference:
             groups = [row for row in judge.groups if row.benchmark == single]

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from nsgauge.data.targets import labels_of
 from nsgauge.errors import DataError
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
+from nsgauge.eval.report.traits import Trait, codes_of, lean_triples, traits_of
 from nsgauge.protocol import CELLS
 from nsgauge.records import ScoreStatus
 
@@ -22,7 +23,7 @@ class ReportInputs:
     """Everything that a report reads, in memory.
 
     Attributes:
-        triples: TRIPLES_SCHEMA.
+        triples: TRIPLES_SCHEMA, or what `lean_triples` made of it.
         verdicts: VERDICTS_SCHEMA; may have no rows if there are scores.
         scores: SCORES_SCHEMA; None for a report of the judges alone.
         controls: Image control runs by name, each of SCORES_SCHEMA.
@@ -58,6 +59,9 @@ class Rows:
         benchmark: Per row, the position in `benchmarks`.
         vllm: Per row, the position in `vllms`.
         item: Per row, a number shared by all responses to one item of one benchmark.
+        response_characters: Per row, the length of the response.
+        opens_with_refusal: Per row, whether the response opens like a refusal.
+        traits: What rows are sliced by.
         judges: One entry a judge, in order of first appearance.
         scores: None without a score folder.
     """
@@ -67,6 +71,9 @@ class Rows:
     benchmark: Int[np.ndarray, " rows"]
     vllm: Int[np.ndarray, " rows"]
     item: Int[np.ndarray, " rows"]
+    response_characters: Int[np.ndarray, " rows"]
+    opens_with_refusal: Bool[np.ndarray, " rows"]
+    traits: tuple[Trait, ...]
     judges: tuple[JudgeColumns, ...]
     scores: ScoreColumns | None
 
@@ -89,14 +96,14 @@ def join_rows(inputs: ReportInputs) -> Rows:
     Raises:
         DataError: no triples, a triple id twice, or a verdict or score of an unknown triple.
     """
-    triples = inputs.triples
+    triples = lean_triples(inputs.triples)
     ids = triples["triple_id"].combine_chunks()
     if len(ids) == 0:
         raise DataError("the data folder has no triples: there is nothing to report")
     if pc.count_distinct(ids).as_py() != len(ids):
         raise DataError("triples.parquet names a triple_id twice; run `nsgauge doctor` on the data")
-    benchmark, benchmarks = _codes(triples["benchmark"])
-    vllm, vllms = _codes(triples["vllm"])
+    benchmark, benchmarks = codes_of(triples["benchmark"])
+    vllm, vllms = codes_of(triples["vllm"])
     items = pc.binary_join_element_wise(triples["benchmark"], triples["item_id"], "\x1f")
     names = pc.unique(inputs.verdicts["judge"]).to_pylist()
     return Rows(
@@ -104,7 +111,10 @@ def join_rows(inputs: ReportInputs) -> Rows:
         vllms=vllms,
         benchmark=benchmark,
         vllm=vllm,
-        item=_codes(items)[0],
+        item=codes_of(items)[0],
+        response_characters=triples["response_characters"].to_numpy().astype(np.int64),
+        opens_with_refusal=triples["opens_with_refusal"].to_numpy(),
+        traits=traits_of(triples, image_states=_image_states(inputs.scores, ids=ids)),
         judges=tuple(_judge_columns(inputs.verdicts, judge=name, ids=ids) for name in names),
         scores=None if inputs.scores is None else _score_columns(inputs.scores, ids=ids),
     )
@@ -205,11 +215,12 @@ def _flags(
     return flags
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[Int[np.ndarray, " rows"], tuple[str, ...]]:
-    """Dictionary codes and their names, in order of first appearance."""
-    encoded = pc.dictionary_encode(column.combine_chunks())
-    codes = np.asarray(encoded.indices).astype(np.int64)
-    return codes, tuple(encoded.dictionary.to_pylist())
+def _image_states(scores: pa.Table | None, *, ids: pa.Array) -> pa.ChunkedArray | None:
+    """What stood in the image slot, per triple; null where it wasn't scored."""
+    if scores is None:
+        return None
+    at = pc.index_in(ids, value_set=scores["triple_id"].combine_chunks())
+    return scores["image_state"].take(at)
 
 
 def positions(

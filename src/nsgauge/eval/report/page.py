@@ -22,6 +22,8 @@ from nsgauge.eval.report.figures import inline_svg
 from nsgauge.eval.report.headline import Basis, HeadlineRow
 from nsgauge.eval.report.page_words import page_words
 from nsgauge.eval.report.rate_words import worst_audited
+from nsgauge.eval.report.slice_words import TRAITS
+from nsgauge.eval.report.slicing import SliceRow
 from nsgauge.protocol import RATE_TITLES, RATES
 
 _PACKAGE = "nsgauge.eval.report"
@@ -116,6 +118,8 @@ def _environment() -> Environment:
         "by_benchmark": partial(_blocks, name="benchmark"),
         "by_judge": partial(_blocks, name="judge"),
         "by_axis": partial(_blocks, name="axis"),
+        "by_trait": _by_trait,
+        "largest": _largest,
         "by_scope": _by_scope,
         "worst_by_vllm": _worst_by_vllm,
         "shown_pairs": _shown_pairs,
@@ -148,6 +152,20 @@ def _blocks(rows: Iterable[Any], *, name: str) -> list[Block]:
     """Neighbouring rows that share an attribute."""
     grouped = groupby(rows, key=attrgetter(name))
     return [Block(name=value, rows=tuple(members)) for value, members in grouped]
+
+
+def _by_trait(slices: Iterable[SliceRow]) -> list[Block]:
+    """Slices by axis and by what they are sliced by."""
+    grouped = groupby(slices, key=lambda row: (row.axis, row.trait))
+    return [
+        Block(name=f"{phrases.words_of(axis)}, by {TRAITS[trait]}", rows=tuple(members))
+        for (axis, trait), members in grouped
+    ]
+
+
+def _largest(bias: Mapping[Any, float]) -> float:
+    """The value farthest from zero."""
+    return max(bias.values(), key=abs)
 
 
 def _by_scope(results: Iterable[ControlResult]) -> list[Block]:
