@@ -203,7 +203,8 @@ def _unchecked(pool: Pool, *, truths: dict[Rate, float]) -> Iterator[dict[str, o
     for road, cells in (("naive", pool.scores), ("judge_only", pool.judge)):
         for rate, truth in truths.items():
             share = cells @ rate_weights(rate)
-            if share.any():
+            # A cell at its first value for want of an answer says nothing of grounding.
+            if rate is Rate.UNSAFE or (cells @ rate_weights(Rate.NOT_GROUNDED)).any():
                 bias = float(share.mean()) - truth
                 yield {"road": road, "rate": str(rate), "truth": truth, "bias": bias}
 

@@ -40,6 +40,14 @@ def test_a_uniform_plan_is_written_and_shown(drawn, sample):
     assert (note.judge, note.round, note.settings["seed"]) == ("sample-judge-2", 1, 3)
 
 
+def test_a_width_is_planned_for_and_shown_with_what_more_would_buy(drawn):
+    told, table = drawn("--width", 0.3)
+    assert 20 < table.num_rows < 60
+    assert "expected width of the 95% intervals over these rows, without scores: at worst" in told
+    assert "Unsafe Rate, width" in told
+    assert "0.000" in told
+
+
 def test_strata_are_shown_one_a_line(drawn):
     told, table = drawn("--rows", 20, "--design", "stratified", "--minimum", 3)
     strata = set(table["stratum"].to_pylist())
@@ -70,6 +78,8 @@ def test_what_the_judge_has_answered_on_is_left_out(drawn):
         (("--rows", 8), "", "give --judge"),
         (("--rows", 8, "--design", "by-feel"), "you", "uniform"),
         (("--rows", -1), "you", "size"),
+        ((), "you", "a size or a width"),
+        (("--rows", 8, "--design", "stratified", "--allocation", "neyman"), "you", "neyman"),
         (("--rows", 8, "--design", "uncertainty"), "you", "give --scores"),
         (("--rows", 8, "--axis", "mood"), "you", "not_grounded"),
     ],

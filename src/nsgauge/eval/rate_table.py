@@ -52,7 +52,8 @@ class RateEstimate:
         correlation: Between judge and classifier on the judged rows, within strata; with a second
             hop, between people and what judge and classifier together say.
         effective: Independently drawn rows with the true label that would say as much as all this.
-        labels_saved: Share of those that the classifier (and the judge) made needless, in [0, 1).
+        labels_saved: Share of the true labels, drawn evenly from the same items, that the
+            classifier, the judge and the design made needless, in [0, 1).
         hop_shares: Parts of the variance that more judged rows, and more people's labels, would
             take away; empty with one hop.
         status: What the rate may be taken for.

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 
 from nsgauge.eval.census import census_rates
 from nsgauge.eval.draws import Draw
-from nsgauge.eval.plus_two import FLAT, effective_rows
+from nsgauge.eval.plus_two import FLAT
 from nsgauge.eval.rate_table import RateEstimate, RateTable, rate_table
-from nsgauge.eval.rates.corrected import status_of, with_intervals
+from nsgauge.eval.rates.corrected import status_of, with_intervals, with_labels
 from nsgauge.eval.rates.designs import (
     Design,
     SimpleRandom,
@@ -91,9 +91,9 @@ def chained_rates(chain: Chain, *, confidence: float) -> RateTable:
 
 def _with_spread(bare: RateEstimate, *, relay: Relay, confidence: float) -> RateEstimate:
     found = two_hops(relay)
-    effective = effective_rows(relay.human, draw=relay.draw, variance=found.spread.variance)
-    known = replace(bare, correlation=found.explained**0.5, hop_shares=found.hop_shares)
-    return with_intervals(known, spread=found.spread, effective=effective, confidence=confidence)
+    known = with_labels(bare, positive=relay.human, draw=relay.draw, spread=found.spread)
+    known = replace(known, correlation=found.explained**0.5, hop_shares=found.hop_shares)
+    return with_intervals(known, spread=found.spread, confidence=confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from nsgauge.eval.clusters import design_effect
 from nsgauge.eval.draws import Draw
 from nsgauge.eval.plus_two import Spread, effective_rows, is_informative
 from nsgauge.eval.rate_table import (
@@ -53,8 +54,8 @@ def corrected_rates(
         if fault is not None or draw.draws < 2:
             return bare
         spread = one_hop(sample)
-        effective = effective_rows(sample.positive, draw=draw, variance=spread.variance)
-        return with_intervals(bare, spread=spread, effective=effective, confidence=confidence)
+        known = with_labels(bare, positive=sample.positive, draw=draw, spread=spread)
+        return with_intervals(known, spread=spread, confidence=confidence)
 
     return rate_table(_shares(labels, scores=scores, draw=draw), estimate=estimate)
 
@@ -76,15 +77,33 @@ def status_of(draw: Draw, *, labels: int, fault: str | None) -> tuple[RateStatus
     return RateStatus.JUDGED, note
 
 
-def with_intervals(
-    estimate: RateEstimate, *, spread: Spread, effective: float, confidence: float
+def with_labels(
+    estimate: RateEstimate,
+    *,
+    positive: Float[np.ndarray, " labelled"],
+    draw: Draw,
+    spread: Spread,
 ) -> RateEstimate:
+    """The estimate with what its labels are worth, and how many of them were saved.
+
+    Args:
+        estimate: Of the rate.
+        positive: The labels that count as the truth, in [0, 1].
+        draw: How they were drawn.
+        spread: The variance that they leave.
+    """
+    effective = effective_rows(positive, draw=draw, variance=spread.variance)
+    alone = len(positive) / design_effect(positive, codes=draw.codes)
+    saved = max(0.0, 1 - alone / effective)
+    return replace(estimate, effective=effective, labels_saved=saved)
+
+
+def with_intervals(estimate: RateEstimate, *, spread: Spread, confidence: float) -> RateEstimate:
     """The estimate with its intervals for both estimands, alone and for the three rates at once.
 
     Args:
         estimate: With a value.
         spread: Its variance.
-        effective: Rows with the true label, drawn alone, that would say as much.
         confidence: Of each interval, in (0, 1); the joint ones share it (Bonferroni).
     """
     point = np.nan if estimate.value is None else estimate.value
@@ -95,7 +114,6 @@ def with_intervals(
     wide, wide_joint = (
         spread.superpopulation(point=point, confidence=each) for each in (confidence, together)
     )
-    labels = estimate.human or estimate.judged
     return replace(
         estimate,
         low=finite.low,
@@ -106,8 +124,6 @@ def with_intervals(
         high_joint=finite_joint.high,
         low_super_joint=wide_joint.low,
         high_super_joint=wide_joint.high,
-        effective=effective,
-        labels_saved=max(0.0, 1 - labels / effective),
     )
 
 

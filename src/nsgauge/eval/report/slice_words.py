@@ -18,8 +18,9 @@ TRAITS = {
 SLICES = (
     "In percent. Difference: mean probability less share of positives by the reference; grey: "
     "its 95% interval, rows of an item together. ECCE: range of the running sum of errors, sorted "
-    "by probability, in its standard deviations; about 1.6 by chance. The p-values allow for all slices at once "
-    "(Benjamini and Hochberg). Detectable: what such a slice would show in four cases of five."
+    "by probability, in its standard deviations; about 1.6 by chance. The p-values allow for all "
+    "slices at once (Benjamini and Hochberg). Detectable: what such a slice would show in four "
+    "cases of five."
 )
 GATE = (
     "How well a discriminant on scores, length and refusal tells a group's rows from the checked "

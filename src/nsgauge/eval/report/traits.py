@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int
 
-_TEXTS = ("prompt", "response", "caption", "extras")
+_UNREAD = ("prompt", "response", "image", "caption", "extras")
 _REFUSAL = (
     r"^\W*(i['\x{2019}]?m (really |very |so )?sorry|i am (really |very |so )?sorry|sorry\b"
     r"|i apologi[sz]e|my apologies|i can['\x{2019}]?t\b|i cannot\b|i can not\b"
@@ -35,7 +35,7 @@ class Trait:
 
 
 def lean_triples(triples: pa.Table) -> pa.Table:
-    """Triples without their texts, and with what is counted in these; lean ones stay as they are.
+    """Triples without texts and pictures, with what is counted in the former; lean ones stay.
 
     Args:
         triples: TRIPLES_SCHEMA, or what this function made of it.
@@ -47,7 +47,7 @@ def lean_triples(triples: pa.Table) -> pa.Table:
     if "response" not in triples.column_names:
         return triples
     response = triples["response"]
-    lean = triples.drop_columns(list(_TEXTS))
+    lean = triples.drop_columns(list(_UNREAD))
     characters = pc.utf8_length(response)
     refusal = pc.match_substring_regex(response, _REFUSAL, ignore_case=True)
     lean = lean.append_column(pa.field("response_characters", pa.int32()), characters)

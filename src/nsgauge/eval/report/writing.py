@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nsgauge.data.tables import data_fingerprint, iter_triples, read_triples, read_verdicts
+from nsgauge.data.tables import data_fingerprint, iter_triples, read_verdicts
 from nsgauge.errors import DataError
 from nsgauge.eval.report.contents import Report, build_report
 from nsgauge.eval.report.csv_tables import report_tables
@@ -16,6 +16,7 @@ from nsgauge.eval.report.exhibits import Exhibit, exhibits_of
 from nsgauge.eval.report.files import csv_text, json_text, write_whole
 from nsgauge.eval.report.inputs import ReportInputs
 from nsgauge.eval.report.page import render_page
+from nsgauge.eval.report.traits import lean_triples
 
 PAGE = "report.html"
 NUMBERS = "report.json"
@@ -86,7 +87,7 @@ def report_from_folders(
     """
     fingerprint = data_fingerprint(data)
     inputs = ReportInputs(
-        triples=read_triples(data),
+        triples=_lean(data),
         verdicts=read_verdicts(data),
         reference=reference,
         title=title,
@@ -99,6 +100,11 @@ def report_from_folders(
     report = build_report(inputs)
     write_report(report, out, exhibits=_exhibits(report, data=data, verdicts=inputs.verdicts))
     return report
+
+
+def _lean(data: Path) -> pa.Table:
+    """The triples without their texts, which needn't all fit in memory."""
+    return pa.concat_tables(lean_triples(part) for part in iter_triples(data, rows=_ROWS_AT_ONCE))
 
 
 def _exhibits(report: Report, *, data: Path, verdicts: pa.Table) -> dict[str, Exhibit]:
