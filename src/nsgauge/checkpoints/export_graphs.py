@@ -63,12 +63,12 @@ class PaddedTokens(nn.Module):
 
 
 class PaddedTower(nn.Module):
-    """What a network asks of its text tower: the tokens, or a vector a window as it pools them."""
+    """A text tower as `TextTower.forward` has it if `pooled`, else as `TextTower.tokens`."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, tower: TextTower, *, pooled: bool) -> None:
         super().__init__()
-        self.tokens = PaddedTokens(network.text_tower)
-        self.pooled = not network.pools_tokens
+        self.tokens = PaddedTokens(tower)
+        self.pooled = pooled
 
     def forward(
         self,
@@ -98,7 +98,7 @@ class WindowVectors(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.read = PaddedTower(network)
+        self.read = PaddedTower(network.text_tower, pooled=not network.pools_tokens)
         self.members = network.members
 
     def forward(

@@ -31,6 +31,7 @@ from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError
 from nsgauge.models.lexical import LexicalChannel
 from nsgauge.models.network import Network
+from nsgauge.models.towers.text import TextTower
 from nsgauge.protocol import CELLS, RATE_CELLS, Rate
 
 # Layer norm and GELU are operators of their own from here on; runtimes since mid-2023 know it.
@@ -113,10 +114,10 @@ def write_graph(
         )
 
 
-def text_inputs(network: Network) -> dict[str, Tensor]:
+def text_inputs(tower: TextTower) -> dict[str, Tensor]:
     """Example windows: ids, segments and lengths."""
-    context = network.text_tower.shape.context
-    lengths = torch.tensor([context, context] if network.text_tower.shape.padded else [7, 5])
+    context = tower.shape.context
+    lengths = torch.tensor([context, context] if tower.shape.padded else [7, 5])
     segments = torch.zeros(2, int(lengths.max()), dtype=torch.int64)
     segments[:, 2:5] = 1
     return {"ids": torch.ones_like(segments), "segments": segments, "lengths": lengths}
@@ -132,7 +133,7 @@ TEXT_AXES = {
 def _write_graphs(network: Network, *, folder: Path, side_px: int) -> None:
     text, image, decision = (folder / name for name in GRAPHS)
     reader = WindowVectors(network)
-    windows = text_inputs(network)
+    windows = text_inputs(network.text_tower)
     write_graph(reader, text, inputs=windows, axes=TEXT_AXES, output="windows")
     pixels = torch.zeros(2, 3, side_px, side_px, dtype=torch.uint8)
     write_graph(

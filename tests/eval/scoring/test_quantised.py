@@ -1,0 +1,99 @@
+"""The int8 tower stays close to the tower it was made of; the gate lets through what does."""
+
+import copy
+from dataclasses import replace
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+from nsgauge import Classifier
+from nsgauge.data.tables import read_triples, triples_of
+from nsgauge.errors import ScoringError
+from nsgauge.eval.scoring import quantised as module
+from nsgauge.eval.scoring.quantised import QuantisedTower, gated_int8, quantised
+from nsgauge.models.towers.packing import Packed, Window
+
+
+@pytest.fixture(scope="module")
+def int8(bundle):
+    """The bundle with its text tower in int8."""
+    # The exporter traces with symbols where the annotations, checked in tests, say int.
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        return quantised(bundle)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def _windows(lengths: list[int]) -> list[Window]:
+    draw = np.random.default_rng(0)
+    ids = [tuple(draw.integers(1000, 20000, size=length).tolist()) for length in lengths]
+    return [Window(each, (0,) * len(each)) for each in ids]
+
+
+def test_vectors_are_close_and_in_the_order_given(bundle, int8):
+    packed = Packed.of(_windows([60, 3, 200, 17, 17, 120, 255, 8]))
+    with torch.inference_mode():
+        wanted = bundle.network.text_tower(packed)
+        found = int8.network.text_tower(packed)
+    assert found.shape == wanted.shape
+    similar = torch.cosine_similarity(found, wanted)
+    assert float(similar.min()) > 0.99
+    assert not torch.equal(found, wanted)
+
+
+def test_the_bundle_it_was_made_of_stays_as_it_is(bundle, int8):
+    assert isinstance(int8.network.text_tower, QuantisedTower)
+    assert not isinstance(bundle.network.text_tower, QuantisedTower)
+    assert int8.network.members is bundle.network.members
+    assert int8.network.image_tower is bundle.network.image_tower
+    assert not any(tensor.is_meta for tensor in int8.network.parameters())
+
+
+def test_a_classifier_scores_with_it(int8, bundle, world):
+    triples = triples_of(read_triples(world))
+    wanted = Classifier(bundle, device="cpu").score(triples, image_root=world)
+    found = Classifier(int8, device="cpu").score(triples, image_root=world)
+    assert found.status == wanted.status
+    assert np.nanmax(np.abs(found.cells - wanted.cells)) < 0.05
+
+
+def test_the_tower_gives_what_the_network_reads_and_nothing_else(int8):
+    with pytest.raises(ValueError, match="pooled windows, not tokens"):
+        int8.network.text_tower.tokens(Packed.of(_windows([4])))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "chunks"),
+    [
+        ([5], [[5]]),
+        ([1024, 2000], [[1024], [2000]]),
+        ([256, 256, 256, 256, 256], [[256] * 4, [256]]),
+        ([10, 500, 512], [[10, 500], [512]]),
+    ],
+)
+def test_a_chunk_holds_its_windows_padded_to_the_longest(lengths, chunks):
+    assert list(module._chunks(lengths)) == chunks
+
+
+def test_the_gate_lets_the_same_scores_through(bundle, world, monkeypatch):
+    monkeypatch.setattr(module, "quantised", lambda same: same)
+    gated = gated_int8(bundle, data=world, rows=12)
+    assert gated.bundle is bundle
+    assert gated.parity.passed
+    assert 0 < gated.parity.rows <= 12
+    assert gated.parity.judge == "sample-judge"
+
+
+def test_the_gate_refuses_with_the_report(bundle, world, monkeypatch):
+    def worse(given):
+        network = copy.deepcopy(given.network)
+        with torch.no_grad():
+            network.members[0].head[3].weight.neg_()
+        return replace(given, network=network)
+
+    monkeypatch.setattr(module, "quantised", worse)
+    with pytest.raises(ScoringError, match=r"int8 refused: .* flipped .* score in fp32"):
+        gated_int8(bundle, data=world)
