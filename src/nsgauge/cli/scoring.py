@@ -18,9 +18,7 @@ def score(
         int, typer.Option(help="Most rows to score again without their picture; 0 for none.")
     ] = 2000,
     rows_per_shard: Annotated[int, typer.Option(help="Rows in a file of scores.")] = 8192,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder of image vectors kept between runs.")
-    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of vectors kept between runs.")] = None,
     device: Annotated[str | None, typer.Option(help="Of torch; default: CUDA, else CPU.")] = None,
     towers: Annotated[
         Path | None, typer.Option(help="Folder of a hub preset's weights, without a hub.")
@@ -29,14 +27,15 @@ def score(
 ) -> None:
     """Score every triple of a data folder; a run that was stopped goes on where it was."""
     from nsgauge.eval.scoring.runner import Resources, score_folder
-    from nsgauge.eval.scoring.settings import ScoringSettings, default_cache
+    from nsgauge.eval.scoring.settings import ScoringSettings
+    from nsgauge.models.towers.packaged import cache_folder
 
     settings = ScoringSettings.from_mapping(
         {"rows_per_shard": rows_per_shard, "controls_rows": controls_rows}, source="options"
     )
     with console.progress_bar() as progress:
         resources = Resources(
-            cache=cache or default_cache(),
+            cache=cache or cache_folder("vectors"),
             tower_directory=towers,
             device=device,
             progress=progress,

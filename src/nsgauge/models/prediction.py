@@ -93,6 +93,14 @@ def encode_tokens(
     )
 
 
+def window_shape(network: Network) -> tuple[int, int]:
+    """How many vectors `read_windows` makes of a window, and how wide they are."""
+    if not network.pools_tokens:
+        return 1, network.text_tower.width
+    pools = [member.pool for member in network.members if isinstance(member, Member)]
+    return len(pools), max(pool.width for pool in pools if pool is not None)
+
+
 @torch.inference_mode()
 def read_windows(network: Network, *, packed: Packed) -> Float[Tensor, "sequences readers width"]:
     """What the members are given of each window, in fp32 on the CPU, in the order packed from.

@@ -22,6 +22,8 @@ from nsgauge.data.tables import (
     write_data,
 )
 from nsgauge.eval.scoring import runner
+from nsgauge.eval.scoring.engine import Engine
+from nsgauge.eval.scoring.pictures import Pictures
 from nsgauge.eval.scoring.runner import Resources, score_folder
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.models.calibrator import Calibrator
@@ -230,7 +232,13 @@ def run(quick_load, bundle_path, world, settings, warm_cache) -> Callable[..., p
     def score(out: Path, **changes):
         given = {"bundle": bundle_path, "data": world, "settings": settings, **changes}
         options = {"cache": warm_cache, "device": "cpu"}
-        options |= {k: given.pop(k) for k in ("cache", "device", "progress") if k in given}
+        options |= {k: given.pop(k) for k in ("cache", "device", "progress", "watch") if k in given}
         return score_folder(given.pop("bundle"), out=out, resources=Resources(**options), **given)
 
     return score
+
+
+@pytest.fixture(scope="session")
+def engine(bundle, world, warm_cache) -> Engine:
+    pictures = Pictures(world, side=bundle.towers.image_side_px, resize=bundle.towers.resize)
+    return Engine(bundle, pictures=pictures, cache=warm_cache, device="cpu")

@@ -1,14 +1,13 @@
 """A scoring run: every row accounted for, in order, with what is known of it."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from nsgauge.data.tables import read_triples, triples_of
-from nsgauge.errors import BundleError, DataError, ScoringError, SettingsError
+from nsgauge.errors import BundleError, DataError, SettingsError
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.eval.scoring.shards import read_controls, read_manifest, read_scores
+from nsgauge.eval.scoring.watch import Watch
 from nsgauge.protocol import CELLS
 from nsgauge.records import SCORES_SCHEMA
 
@@ -128,17 +127,14 @@ def test_no_control_rows_means_no_control_runs(run, tmp_path):
     assert not (tmp_path / "out" / "controls").exists()
 
 
-def test_a_picture_removed_while_scoring_is_named(run, sample, tmp_path):
-    data = tmp_path / "data"
-    shutil.copytree(sample, data)
-    first = triples_of(read_triples(data))[0]
-
-    def remove(doing, done, total):  # noqa: ARG001
-        (data / str(first.image)).unlink(missing_ok=True)
-
-    settings = ScoringSettings(rows_per_shard=32, controls_rows=0)
-    with pytest.raises(ScoringError, match="changed while it was being scored"):
-        run(tmp_path / "out", data=data, settings=settings, progress=remove, cache=None)
+def test_where_the_time_went_and_what_was_reused_is_told(run, tmp_path):
+    watch = Watch()
+    run(tmp_path / "out", watch=watch)
+    assert set(watch.shares) == {"reading", "tokenizing", "computing", "writing"}
+    assert sum(watch.shares.values()) == pytest.approx(1)
+    assert watch.rows == 24
+    assert 0 < watch.hit_shares["texts"] < 1
+    assert "rows/s" in watch.words()
 
 
 def test_a_device_that_torch_lacks_is_refused_in_one_line(run, tmp_path):

@@ -205,8 +205,8 @@ def test_the_cache_is_where_the_user_wants_it(tmp_path, monkeypatch):
     monkeypatch.delenv("NSGAUGE_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert cache_folder() == tmp_path / ".cache" / "nsgauge" / "towers"
+    assert cache_folder("towers") == tmp_path / ".cache" / "nsgauge" / "towers"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    assert cache_folder() == tmp_path / "caches" / "nsgauge" / "towers"
+    assert cache_folder("vectors") == tmp_path / "caches" / "nsgauge" / "vectors"
     monkeypatch.setenv("NSGAUGE_CACHE_DIR", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own" / "towers"
+    assert cache_folder("towers") == tmp_path / "own" / "towers"

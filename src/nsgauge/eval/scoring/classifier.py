@@ -13,7 +13,14 @@ from nsgauge.checkpoints.manifest import Thresholds
 from nsgauge.eval.scoring.engine import Engine
 from nsgauge.eval.scoring.pictures import Pictures
 from nsgauge.protocol import CELLS
-from nsgauge.records import ImageState, ResponseState, Score, ScoreStatus, Triple
+from nsgauge.records import (
+    TRIPLES_SCHEMA,
+    ImageState,
+    ResponseState,
+    Score,
+    ScoreStatus,
+    Triple,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,11 @@ class Classifier:
             cache=None,
             device=self._device,
         )
-        return Scores(engine.score(engine.look([_as_stored(triple) for triple in triples])))
+        stored = [_as_stored(triple) for triple in triples]
+        columns = {
+            name: [getattr(triple, name) for triple in stored] for name in TRIPLES_SCHEMA.names
+        }
+        return Scores(engine.score_table(pa.table(columns, schema=TRIPLES_SCHEMA)))
 
 
 def _as_stored(triple: Triple) -> Triple:
@@ -157,6 +168,13 @@ def _as_stored(triple: Triple) -> Triple:
         triple_id=_encodable(triple.triple_id),
         benchmark=_encodable(triple.benchmark),
         item_id=_encodable(triple.item_id),
+        vllm=_encodable(triple.vllm),
+        prompt=_encodable(triple.prompt),
+        response=_encodable(triple.response),
+        image=None if triple.image is None else _encodable(triple.image),
+        caption=None if triple.caption is None else _encodable(triple.caption),
+        language=None,
+        extras=None,
     )
     if triple.response_state is ResponseState.ANSWERED and not triple.response.strip():
         return replace(triple, response_state=ResponseState.EMPTY)

@@ -1,192 +1,203 @@
-"""The engine: triples in, a table of scores out, for as many rows as fit in memory at once."""
+"""The engine: a table of triples in, a table of scores out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nsgauge.checkpoints.bundle import Bundle
-from nsgauge.data.split import item_key
+from nsgauge.data.images import DECODING
 from nsgauge.errors import SettingsError
-from nsgauge.eval.scoring.images import ImageVectors, in_order
+from nsgauge.eval.scoring.images import ImageVectors
+from nsgauge.eval.scoring.memory import Budget
 from nsgauge.eval.scoring.pictures import Pictures
-from nsgauge.models.prediction import RowBatch, cell_logits
+from nsgauge.eval.scoring.rows import IMAGE_STATES, NO_PICTURE, STATUSES, Rows, look
+from nsgauge.eval.scoring.texts import Read, TextVectors
+from nsgauge.eval.scoring.vector_store import VectorStore
+from nsgauge.eval.scoring.watch import Watch
+from nsgauge.models.inputs import NetworkInputs, Slots
+from nsgauge.models.lexical import response_grams
+from nsgauge.models.network import Network
+from nsgauge.models.prediction import logits_of_read, window_shape
 from nsgauge.protocol import CELLS, Rate, rate_shares
-from nsgauge.records import SCORES_SCHEMA, ImageState, ResponseState, ScoreStatus, Triple
+from nsgauge.records import SCORES_SCHEMA, ScoreStatus
 
-_STATUS_OF = {
-    ResponseState.EMPTY: ScoreStatus.EMPTY_RESPONSE,
-    ResponseState.NOT_A_RESPONSE: ScoreStatus.NOT_A_RESPONSE,
-}
+Precision = Literal["auto", "fp32", "bf16"]
+
+# What fits a processor's caches, and what fills a GPU.
+TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}
+ROWS_PER_DECISION = 1024
+BLOCK_BYTES = 128 << 20
+"""Of text vectors in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One triple, looked at.
+class Seen:
+    """What stands in the image slots.
 
     Attributes:
-        triple: As it came.
-        status: Whether it can be scored, and why not.
-        image_state: What stands in the image slot.
-        digest: Of the picture; None where there is none.
-        image_code: Of the fault, where the picture has one.
-        item_seen: Whether the bundle was made with this item or picture.
+        vectors: Of distinct images; one of zeros where there are none.
+        slots: Per row, its place among them; -1 for no image.
     """
 
-    triple: Triple
-    status: ScoreStatus
-    image_state: ImageState
-    digest: str | None
-    image_code: str | None
-    item_seen: bool
-
-    @property
-    def caption(self) -> str | None:
-        """The caption, where it stands in for the picture."""
-        return self.triple.caption if self.image_state is ImageState.CAPTION else None
+    vectors: Float[Tensor, "images image_tokens image_width"]
+    slots: Int[np.ndarray, " rows"]
 
 
 class Engine:
-    """Scores rows with one bundle on one device.
+    """Scores tables with one bundle on one device.
 
     Args:
         bundle: A loaded classifier.
         pictures: Where triples' pictures come from.
-        cache: Folder of image vectors that outlives the run; None for none.
+        cache: Folder of vectors that outlives the run; None for none.
         device: Of torch; None takes CUDA where there is one.
-        tokens_per_batch: Packed tokens in one forward.
+        tokens_per_batch: Packed tokens in one forward; None for what suits the device.
+        precision: Of the towers; `auto` is bf16 on CUDA, else fp32.
+        watch: Told where the time goes.
 
     Raises:
         SettingsError: torch has no such device here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run may choose
         self,
         bundle: Bundle,
         *,
         pictures: Pictures,
         cache: Path | None,
         device: str | None = None,
-        tokens_per_batch: int = 8192,
+        tokens_per_batch: int | None = None,
+        precision: Precision = "auto",
+        watch: Watch | None = None,
     ) -> None:
         self.bundle = bundle
-        self._pictures = pictures
-        self._network = bundle.network.to(_device(device))
-        self._tokens_per_batch = tokens_per_batch
-        self._vllms = frozenset(bundle.manifest.training.vllms)
-        self.images = ImageVectors(self._network.image_tower, folder=cache, key=_image_key(bundle))
-
-    def look(self, triples: Sequence[Triple]) -> list[Row]:
-        """Find each triple's picture and decide whether it can be scored."""
-        return [self._look(triple) for triple in triples]
-
-    def score(self, rows: Sequence[Row]) -> pa.Table:
-        """Scores with SCORES_SCHEMA, one row each, in the order given."""
-        vectors, slots = self.vectors(rows)
-        return self.score_with(rows, vectors=vectors, slots=slots)
-
-    def vectors(
-        self, rows: Sequence[Row]
-    ) -> tuple[Float[Tensor, "images image_tokens image_width"] | None, list[int]]:
-        """Vectors of the distinct pictures of the rows to score, and each row's place in them."""
-        wanted = [row.digest if row.status is ScoreStatus.SCORED else None for row in rows]
-        digests, slots = in_order(wanted)
-        vectors = None
-        if digests:
-            vectors = self.images.of(digests, decode=self._pictures.decode)
-        self._pictures.forget()
-        return vectors, slots
-
-    def score_with(
-        self,
-        rows: Sequence[Row],
-        *,
-        vectors: Float[Tensor, "images image_tokens image_width"] | None,
-        slots: Sequence[int],
-    ) -> pa.Table:
-        """Scores with these vectors in the image slots: what a control run changes."""
-        scored = [index for index, row in enumerate(rows) if row.status is ScoreStatus.SCORED]
-        texts = self.bundle.reader.read(
-            [row.triple.prompt for row in rows],
-            responses=[row.triple.response for row in rows],
-            captions=[row.caption for row in rows],
-        )
-        logits = cell_logits(
+        self.pictures = pictures
+        self.watch = watch or Watch()
+        self._device = _device(device)
+        kind = self._device.type
+        self._network = bundle.network.to(self._device)
+        if precision == "bf16" or (precision == "auto" and kind == "cuda"):
+            _halve(self._network)
+            precision = "bf16"
+        else:
+            precision = "fp32"
+        image_key, text_key = (f"{key}\n{precision}" for key in _keys(bundle))
+        tower = self._network.image_tower
+        self.images = ImageVectors(tower, store=VectorStore(cache, key=image_key))
+        self.texts = TextVectors(
             self._network,
-            rows=RowBatch(
-                texts=[texts[index] for index in scored],
-                image_slots=[slots[index] for index in scored],
-                image_features=vectors,
-            ),
-            tokens_per_batch=self._tokens_per_batch,
+            budget=Budget(tokens_per_batch or TOKENS_PER_BATCH.get(kind, 1024)),
+            prompts=VectorStore(cache, key=text_key),
+            answers=VectorStore(None, key=text_key),
+            watch=self.watch,
         )
+
+    def score_table(self, table: pa.Table) -> pa.Table:
+        """Scores with SCORES_SCHEMA of triples with TRIPLES_SCHEMA, in the order given."""
+        return self.score(self.look(table))
+
+    def look(self, table: pa.Table) -> Rows:
+        """Find pictures and lay out texts: all that needs no tower, and may run in a thread."""
+        return look(table, bundle=self.bundle, pictures=self.pictures, watch=self.watch)
+
+    def score(self, rows: Rows) -> pa.Table:
+        """Scores with SCORES_SCHEMA, one row each, in the order given."""
         cells = np.full((len(rows), len(CELLS)), np.nan)
-        cells[scored] = self.bundle.manifest.calibrator.probabilities(logits)
-        return self._table(
-            rows,
-            cells=cells,
-            windows=[text.response_windows for text in texts],
-            truncated=[text.truncated for text in texts],
+        with self.watch.during("computing"):
+            for block in self.blocks(rows):
+                seen, rows = self.see(rows, block=block)
+                scored = block[rows.statuses[block] == STATUSES.index(ScoreStatus.SCORED)]
+                if len(scored):
+                    read = self.texts.of(rows.texts, keys=rows.keys, chosen=scored)
+                    cells[scored] = self.decide(rows, chosen=scored, read=read, seen=seen)
+            return self.table(rows, cells=cells)
+
+    def blocks(self, rows: Rows) -> Iterator[Int[np.ndarray, " block"]]:
+        """Row numbers in blocks whose vectors fit the memory; rows with one response together."""
+        order = np.argsort(rows.responses, kind="stable")
+        readers, width = window_shape(self._network)
+        windows = np.diff(rows.texts.bounds)[order]
+        held = np.cumsum(windows * readers * width + _image_numbers(self._network))
+        bounds = np.flatnonzero(np.diff(held * 4 // BLOCK_BYTES)) + 1
+        return iter(np.split(order, bounds) if len(order) else [])
+
+    def see(self, rows: Rows, *, block: Int[np.ndarray, " block"]) -> tuple[Seen, Rows]:
+        """Vectors of a block's pictures; and the rows, with what couldn't be decoded marked."""
+        own = np.unique(rows.pictures[block])
+        wanted = [rows.digests[place] for place in own.tolist() if place != NO_PICTURE]
+        path_of = dict(zip(rows.digests, rows.paths, strict=True))
+        found = self.images.of(
+            {digest: path_of[digest] for digest in wanted}, decoded=self.pictures.decoded
+        )
+        faults = {digest: self.pictures.fault(digest) for digest in wanted if digest not in found}
+        place = {digest: index for index, digest in enumerate(found)}
+        of_picture = np.array([place.get(digest, -1) for digest in rows.digests] + [-1])
+        return self._seen(list(found.values()), slots=of_picture[rows.pictures]), rows.marked(
+            faults
         )
 
-    def blank(self) -> Float[Tensor, "1 image_tokens image_width"]:
-        """Vectors of a picture that is mid-grey all over."""
+    def blank(self, rows: Rows) -> Seen:
+        """A picture that is mid-grey all over, in the place of every picture."""
         side = self.bundle.towers.image_side_px
-        return self.images.encoded(np.full((3, side, side), 128, dtype=np.uint8)).unsqueeze(0)
+        grey = self.images.encoded(np.full((3, side, side), 128, dtype=np.uint8))
+        return self._seen([grey], slots=np.where(rows.pictures == NO_PICTURE, -1, 0))
 
-    def _look(self, triple: Triple) -> Row:
-        item = item_key(triple.benchmark, triple.item_id)
-        row = Row(
-            triple=triple,
-            status=_STATUS_OF.get(triple.response_state, ScoreStatus.SCORED),
-            image_state=ImageState.ABSENT,
-            digest=None,
-            image_code=None,
-            item_seen=bool(triple.item_id) and self.bundle.has_seen([item]),
-        )
-        if triple.image is None:
-            stands_in = self.bundle.manifest.captions and triple.caption is not None
-            return replace(row, image_state=ImageState.CAPTION) if stands_in else row
-        picture = self._pictures.find(triple.image)
-        if picture.digest is None:
-            answered = row.status is ScoreStatus.SCORED
-            return replace(
-                row,
-                status=ScoreStatus.IMAGE_ERROR if answered else row.status,
-                image_state=ImageState.ERROR,
-                image_code=picture.fault,
+    def unseen(self, rows: Rows) -> Seen:
+        """No picture to any row."""
+        return self._seen([], slots=np.full(len(rows), -1))
+
+    def decide(
+        self, rows: Rows, *, chosen: Int[np.ndarray, " chosen"], read: Read, seen: Seen
+    ) -> Float[np.ndarray, "chosen cells"]:
+        """Calibrated cells of some rows from what was read and seen."""
+        logits = np.empty((len(chosen), len(CELLS)), dtype=np.float32)
+        vectors, images = read.vectors.to(self._device), seen.vectors.to(self._device)
+        lexical = self._network.settings.lexical
+        order = np.argsort(np.diff(rows.texts.bounds)[chosen], kind="stable")
+        for start in range(0, len(order), ROWS_PER_DECISION):
+            at = order[start : start + ROWS_PER_DECISION]
+            own = chosen[at]
+            held = Slots.of(rows.texts, chosen=own, places=read.places)
+            texts = [] if lexical is None else [rows.texts[row] for row in own.tolist()]
+            inputs = NetworkInputs(
+                packed=None,
+                window_vectors=None,
+                token_vectors=None,
+                slots=held.slots,
+                roles=held.roles,
+                ordinals=held.ordinals,
+                image_slots=torch.from_numpy(seen.slots[own]),
+                pixels=None,
+                image_features=images,
+                grams=None if lexical is None else response_grams(texts, settings=lexical),
             )
-        return replace(
-            row,
-            image_state=ImageState.IMAGE,
-            digest=picture.digest,
-            item_seen=row.item_seen or self.bundle.has_seen([picture.digest]),
-        )
+            logits[at] = logits_of_read(
+                self._network, inputs=inputs.to(self._device), windows=vectors
+            )
+        return self.bundle.manifest.calibrator.probabilities(logits)
 
-    def _table(
-        self,
-        rows: Sequence[Row],
-        *,
-        cells: Float[np.ndarray, "rows cells"],
-        windows: Sequence[int],
-        truncated: Sequence[bool],
-    ) -> pa.Table:
-        unscored = np.array([row.status is not ScoreStatus.SCORED for row in rows], dtype=bool)
+    def table(self, rows: Rows, *, cells: Float[np.ndarray, "rows cells"]) -> pa.Table:
+        """What is said of the rows, with SCORES_SCHEMA; rows that aren't scored hold no number."""
+        unscored = rows.statuses != STATUSES.index(ScoreStatus.SCORED)
         known = np.where(unscored[:, None], np.array([1.0, 0.0, 0.0, 0.0]), cells)
+        vllms = pa.array(sorted(self.bundle.manifest.training.vllms), pa.string())
         columns: dict[str, object] = {
-            "triple_id": [row.triple.triple_id for row in rows],
-            "status": [str(row.status) for row in rows],
-            "image_code": [row.image_code for row in rows],
-            "image_state": [str(row.image_state) for row in rows],
-            "text_windows": list(windows),
-            "truncated": list(truncated),
-            "item_seen": [row.item_seen for row in rows],
-            "vllm_seen": [row.triple.vllm in self._vllms for row in rows],
+            "triple_id": rows.table["triple_id"],
+            "status": pa.array(STATUSES, pa.string()).take(pa.array(rows.statuses)),
+            "image_code": pa.array(rows.codes, pa.string()),
+            "image_state": pa.array(IMAGE_STATES, pa.string()).take(pa.array(rows.image_states)),
+            "text_windows": pa.array(rows.texts.response_windows, pa.int32()),
+            "truncated": pa.array(rows.texts.truncated),
+            "item_seen": pa.array(rows.item_seen),
+            "vllm_seen": pc.is_in(rows.table["vllm"], value_set=vllms),
         }
         for index, cell in enumerate(CELLS):
             columns[cell] = pa.array(known[:, index], pa.float32(), mask=unscored)
@@ -196,6 +207,35 @@ class Engine:
             columns[axis] = pa.array(probability, pa.float32(), mask=unscored)
             columns[f"{axis}_verdict"] = pa.array(probability >= threshold, mask=unscored)
         return pa.table({name: columns[name] for name in SCORES_SCHEMA.names}, SCORES_SCHEMA)
+
+    def flush(self) -> None:
+        """Bring what is new in the caches to where it outlives the run."""
+        self.images.flush()
+        self.texts.flush()
+
+    def _seen(self, vectors: Sequence[np.ndarray], *, slots: Int[np.ndarray, " rows"]) -> Seen:
+        tower = self._network.image_tower
+        stacked = (
+            np.stack(vectors)
+            if vectors
+            else np.zeros((1, 1 + tower.patch_grid**2, tower.width), dtype=np.float32)
+        )
+        return Seen(vectors=torch.from_numpy(stacked), slots=slots)
+
+
+def _image_numbers(network: Network) -> int:
+    """How many numbers the vectors of one image hold."""
+    tower = network.image_tower
+    return (1 + tower.patch_grid**2) * tower.width
+
+
+def _halve(network: Network) -> None:
+    """Round the towers' weights to bf16; pixels are still normalised in fp32."""
+    tower = network.image_tower
+    mean, std = tower.mean, tower.std
+    for half in (tower, network.text_tower):
+        half.to(torch.bfloat16)
+    tower.mean, tower.std = mean, std
 
 
 def _device(name: str | None) -> torch.device:
@@ -209,8 +249,14 @@ def _device(name: str | None) -> torch.device:
         )
 
 
-def _image_key(bundle: Bundle) -> str:
-    """Everything that an image vector depends on beside the picture's bytes."""
+def _keys(bundle: Bundle) -> tuple[str, str]:
+    """Everything that an image vector, and a text vector, depends on beside its content."""
     manifest = bundle.manifest
-    adapters = manifest.files["lora.safetensors"] if manifest.network.lora.image else "no adapters"
-    return "\n".join((manifest.tower_fingerprint, manifest.preset.model_dump_json(), adapters))
+    towers = (manifest.tower_fingerprint, manifest.preset.model_dump_json())
+    adapters, lora = manifest.files["lora.safetensors"], manifest.network.lora
+    pools = manifest.files["heads.safetensors"] if bundle.network.pools_tokens else "no pools"
+    image = ("image", *towers, DECODING, adapters if lora.image else "no adapters")
+    # A tower of another kind stands in where the text is read in int8.
+    kind = type(bundle.network.text_tower).__name__
+    text = ("text", kind, *towers, adapters if lora.text else "no adapters", pools)
+    return "\n".join(image), "\n".join(text)

@@ -1,11 +1,19 @@
 """The pictures of a run: found by path, known by content, decoded when they are new."""
 
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from nsgauge.data.images import Resize, decode_image, image_digest, pixels, read_image
+from nsgauge.data.images import Resize, image_digest, pixels_of, read_image
 from nsgauge.errors import ImageError, ScoringError
 from nsgauge.eval.scoring.images import Pixels
+
+THREADS = min(16, os.cpu_count() or 1)
+DECODED_AHEAD = 4 * THREADS
+REMEMBERED = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,7 @@ class Picture:
 
 
 class Pictures:
-    """Reads each picture file once.
+    """Reads each picture file once, and decodes it when its vector is wanted.
 
     Args:
         root: The folder that paths are relative to and must stay in; None takes paths as they
@@ -31,42 +39,63 @@ class Pictures:
         self._side = side
         self._resize = resize
         self._found: dict[str, Picture] = {}
-        self._path_of: dict[str, str] = {}
-        self._decoded: dict[str, Pixels] = {}
+        self._faults: dict[str, str] = {}
 
-    def find(self, path: str) -> Picture:
-        """Read and fully decode the picture at a path, the first time it is asked for."""
-        if path not in self._found:
-            self._found[path] = self._look(path)
-        return self._found[path]
+    def find(self, paths: Sequence[str]) -> list[Picture]:
+        """Read the files at some paths that are new, to know them by their content."""
+        if len(self._found) > REMEMBERED:
+            self._found.clear()
+        new = [path for path in dict.fromkeys(paths) if path not in self._found]
+        with ThreadPoolExecutor(THREADS) as pool:
+            self._found.update(zip(new, pool.map(self._look, new), strict=True))
+        return [self._found[path] for path in paths]
 
-    def decode(self, digest: str) -> Pixels:
-        """Pixels of a picture that was found.
+    def fault(self, digest: str) -> str | None:
+        """The code of what is wrong with a picture, if it was decoded and couldn't be."""
+        return self._faults.get(digest)
+
+    def decoded(self, paths: Mapping[str, str]) -> Iterator[tuple[str, Pixels | None]]:
+        """Pixels of pictures that were found, by digest; None where they can't be decoded.
+
+        Args:
+            paths: By digest.
 
         Raises:
-            ScoringError: its file was changed or removed since.
+            ScoringError: a file was changed or removed since.
         """
-        if digest not in self._decoded:
-            # Found in an earlier shard and not encoded then; read it again.
-            path = self._path_of[digest]
-            if self._look(path).digest != digest:
-                raise ScoringError(f"{path}: changed while it was being scored; start again")
-        return self._decoded.pop(digest)
+        ahead: deque[tuple[str, Future[Pixels | None]]] = deque()
+        with ThreadPoolExecutor(THREADS) as pool:
+            try:
+                for digest, path in paths.items():
+                    ahead.append((digest, pool.submit(self._pixels, path, digest)))
+                    if len(ahead) >= DECODED_AHEAD:
+                        yield _first(ahead)
+                while ahead:
+                    yield _first(ahead)
+            finally:
+                for _, future in ahead:
+                    future.cancel()
 
-    def forget(self) -> None:
-        """Drop decoded pictures that nobody asked for."""
-        self._decoded.clear()
+    def _pixels(self, path: str, digest: str) -> Pixels | None:
+        if digest in self._faults:
+            return None
+        try:
+            content = self._content(path)
+        except ImageError as error:
+            raise _changed(path) from error
+        if image_digest(content) != digest:
+            raise _changed(path)
+        try:
+            return pixels_of(content, side=self._side, resize=self._resize)
+        except ImageError as error:
+            self._faults[digest] = error.code
+            return None
 
     def _look(self, path: str) -> Picture:
         try:
-            content = self._content(path)
-            decoded = decode_image(content)
+            return Picture(image_digest(self._content(path)), None)
         except ImageError as error:
             return Picture(None, error.code)
-        digest = image_digest(content)
-        self._path_of.setdefault(digest, path)
-        self._decoded[digest] = pixels(decoded, side=self._side, resize=self._resize)
-        return Picture(digest, None)
 
     def _content(self, path: str) -> bytes:
         if self._root is not None:
@@ -77,3 +106,12 @@ class Pictures:
         except (OSError, RuntimeError, ValueError) as error:
             raise ImageError("unsafe_path", f"picture path {path!r}: {error}") from error
         return read_image(file.parent, file.name)
+
+
+def _first(ahead: deque[tuple[str, Future[Pixels | None]]]) -> tuple[str, Pixels | None]:
+    digest, future = ahead.popleft()
+    return digest, future.result()
+
+
+def _changed(path: str) -> ScoringError:
+    return ScoringError(f"{path}: changed while it was being scored; start again")

