@@ -94,7 +94,7 @@ def _labels(
     if within:
         weight = (1 - within) / within
         shares = generator.beta(rate * weight, (1 - rate) * weight, size=len(shares))
-    return (generator.random(len(ids)) < shares[ids]).astype(np.int64)
+    return np.asarray(generator.random(len(ids)) < shares[ids]).astype(np.int64)
 
 
 def _slipped(

@@ -62,6 +62,10 @@ def units(cells, *, answers=1, **options):
     return units_of(rows, scores=scores, settings=settings), settings
 
 
+def unsafe_of(judged, **options):
+    return estimate_rates(judged, **options).rates[Rate.UNSAFE]
+
+
 def halves(rows):
     return np.tile([0.25, 0.25, 0.25, 0.25], (rows, 1))
 
@@ -106,8 +110,7 @@ def test_the_intervals_are_about_as_wide_as_forecast(options, draw_world):
         judged[at], chance[at] = world.cells[at], plan.rows["inclusion_probability"].to_numpy()
         even = settings.design is Design.UNIFORM
         design = SimpleRandom() if even else Unequal(probability=chance)
-        found = estimate_rates(judged, scores=world.probabilities, design=design)
-        unsafe = found.rates[Rate.UNSAFE]
+        unsafe = unsafe_of(judged, scores=world.probabilities, design=design)
         widths.append(unsafe.high - unsafe.low)
         expected = plan.forecasts[0].widths[Rate.UNSAFE]
     assert np.mean(widths) == pytest.approx(expected, rel=0.12)

@@ -16,6 +16,10 @@ from nsgauge.protocol import CELLS, RATES, Rate, rate_weights
 ENDS = ("low", "high", "low_super", "high_super", "low_joint", "high_joint")
 
 
+def estimated(judged, **options):
+    return estimate_rates(judged, **options)
+
+
 def numbers(table):
     return [getattr(table.rates[rate], name) for rate in RATES for name in ("value", *ENDS)]
 
@@ -50,7 +54,7 @@ def test_every_design_keeps_the_promises(any_pool, data, judged, unjudged, seed)
     rows = judged + unjudged
     pool = any_pool(seed, rows=rows, judged=judged)
     design = data.draw(designs(rows, judged))
-    table = estimate_rates(pool.judged, scores=pool.scores, design=design)
+    table = estimated(pool.judged, scores=pool.scores, design=design)
     shares = np.array([table.cells[cell] for cell in CELLS])
     assert abs(shares.sum() - 1) <= 1e-12
     for rate in RATES:
@@ -70,7 +74,7 @@ def test_every_design_keeps_the_promises(any_pool, data, judged, unjudged, seed)
         for name in ("items", "strata", "probability")
         if getattr(design, name, None) is not None
     }
-    shuffled = estimate_rates(
+    shuffled = estimated(
         pool.judged[order], scores=pool.scores[order], design=type(design)(**moved)
     )
     assert [v is None for v in numbers(shuffled)] == [v is None for v in numbers(table)]
@@ -80,12 +84,12 @@ def test_every_design_keeps_the_promises(any_pool, data, judged, unjudged, seed)
 
 def test_one_stratum_and_equal_probabilities_are_a_simple_draw(any_pool):
     pool = any_pool(4, rows=300, judged=80)
-    plain = estimate_rates(pool.judged, scores=pool.scores, design=SimpleRandom())
+    plain = estimated(pool.judged, scores=pool.scores, design=SimpleRandom())
     for design in (
         Stratified(strata=np.zeros(300, dtype=int)),
         Unequal(probability=np.full(300, 80 / 300)),
     ):
-        same = estimate_rates(pool.judged, scores=pool.scores, design=design)
+        same = estimated(pool.judged, scores=pool.scores, design=design)
         assert numbers(same) == pytest.approx(numbers(plain), abs=1e-9)
 
 
@@ -95,7 +99,7 @@ def test_strata_are_weighed_by_their_size():
     known = np.r_[np.arange(100) < 10, np.arange(60) < 40]
     unsafe = np.r_[np.arange(100) < 2, np.arange(60) < 30].astype(int)
     judged = only(np.eye(4)[unsafe], known)
-    found = estimate_rates(judged, scores=None, design=Stratified(strata=strata))
+    found = estimated(judged, scores=None, design=Stratified(strata=strata))
     unsafe_rate = found.rates[Rate.UNSAFE]
     assert unsafe_rate.value == pytest.approx((100 * 0.2 + 60 * 0.75) / 160)
     assert unsafe_rate.judge_only == unsafe_rate.value
@@ -110,7 +114,7 @@ def test_the_stratified_variance_is_the_textbooks():
     known = rank < np.repeat(drawn, sizes)
     unsafe = (generator.random(10_000) < np.repeat(shares, sizes)).astype(int)
     judged = only(np.eye(4)[unsafe], known)
-    found = estimate_rates(judged, scores=None, design=Stratified(strata=strata)).rates[Rate.UNSAFE]
+    found = estimated(judged, scores=None, design=Stratified(strata=strata)).rates[Rate.UNSAFE]
     # Cochran 1977, equation 5.13.
     variance = sum(
         (size / 10_000) ** 2
@@ -127,10 +131,10 @@ def test_a_stratum_that_was_judged_whole_leaves_no_doubt():
     known = np.r_[np.full(100, True), np.arange(100) < 30]
     unsafe = np.r_[np.arange(100) % 2, np.arange(100) % 3 == 0].astype(int)
     judged = only(np.eye(4)[unsafe], known)
-    both = estimate_rates(
+    both = estimated(
         judged, scores=None, design=Stratified(strata=np.repeat(["known", "drawn"], 100))
     ).rates[Rate.UNSAFE]
-    alone = estimate_rates(judged[100:], scores=None, design=SimpleRandom()).rates[Rate.UNSAFE]
+    alone = estimated(judged[100:], scores=None, design=SimpleRandom()).rates[Rate.UNSAFE]
     assert both.value == pytest.approx((0.5 + alone.value) / 2)
     assert both.high - both.low == pytest.approx((alone.high - alone.low) / 2, rel=0.05)
 
@@ -143,7 +147,7 @@ def test_unequal_probabilities_undo_a_draw_that_leans():
         chance = np.where(unsafe, 0.5, 0.15)
         known = generator.random(800) < chance
         judged = only(np.eye(4)[unsafe.astype(int)], known)
-        table = estimate_rates(judged, scores=None, design=Unequal(probability=chance))
+        table = estimated(judged, scores=None, design=Unequal(probability=chance))
         truths.append(unsafe.mean())
         plain.append(unsafe[known].mean())
         weighted.append(table.rates[Rate.UNSAFE].value)
@@ -156,13 +160,13 @@ def test_a_row_that_was_certain_to_be_judged_speaks_for_itself_alone():
     known = np.r_[np.full(50, True), np.arange(950) % 5 == 0]
     unsafe = np.r_[np.ones(50), np.zeros(950)].astype(int)
     judged = only(np.eye(4)[unsafe], known)
-    table = estimate_rates(judged, scores=None, design=Unequal(probability=probability))
+    table = estimated(judged, scores=None, design=Unequal(probability=probability))
     assert table.rates[Rate.UNSAFE].value == pytest.approx(0.05)
 
 
 def test_nobody_knows_how_gives_a_point_and_no_interval(any_pool):
     pool = any_pool(1, rows=400, judged=200)
-    table = estimate_rates(pool.judged, scores=pool.scores, design=Undeclared())
+    table = estimated(pool.judged, scores=pool.scores, design=Undeclared())
     for found in table.rates.values():
         assert found.status is RateStatus.INSUFFICIENT
         assert found.value is not None
@@ -180,7 +184,7 @@ def test_nobody_knows_how_gives_a_point_and_no_interval(any_pool):
 )
 def test_a_design_that_cannot_be_is_refused_an_interval(any_pool, design, said):
     pool = any_pool(2, rows=400, judged=200)
-    for found in estimate_rates(pool.judged, scores=pool.scores, design=design).rates.values():
+    for found in estimated(pool.judged, scores=pool.scores, design=design).rates.values():
         assert found.status is RateStatus.INSUFFICIENT
         assert found.low is None
         assert said in found.note
@@ -195,15 +199,15 @@ def test_a_design_of_other_rows_is_an_error(any_pool):
         (Stratified(strata=np.zeros(8)), "one cluster for each of 9 rows"),
     ):
         with pytest.raises(ValueError, match=said):
-            estimate_rates(pool.judged, scores=pool.scores, design=design)
+            estimated(pool.judged, scores=pool.scores, design=design)
 
 
 def test_labels_in_part_are_an_error(any_pool):
     pool = any_pool(3, rows=9, judged=4)
     pool.judged[2, 1] = np.nan
     with pytest.raises(ValueError, match="judged: row 2 has a label in some cells"):
-        estimate_rates(pool.judged, scores=pool.scores, design=SimpleRandom())
+        estimated(pool.judged, scores=pool.scores, design=SimpleRandom())
     with pytest.raises(ValueError, match="9 rows of labels, but scores of 8"):
-        estimate_rates(np.full((9, 4), np.nan), scores=flat(8), design=SimpleRandom())
+        estimated(np.full((9, 4), np.nan), scores=flat(8), design=SimpleRandom())
     with pytest.raises(ValueError, match="nothing is known"):
-        estimate_rates(np.full((9, 4), np.nan), scores=None, design=SimpleRandom())
+        estimated(np.full((9, 4), np.nan), scores=None, design=SimpleRandom())

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -247,6 +249,14 @@ def test_single_precision_cells_still_sum_to_one(draw_world):
     rough = world.probabilities.astype(np.float32)
     table = estimate([world.cells[:90], rough[:90], rough[90:]])
     assert sum(table.cells.values()) == pytest.approx(1, abs=1e-12)
+
+
+def test_the_estimators_need_no_torch():
+    found = (
+        "import sys, nsgauge.eval.rates; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", found], capture_output=True, check=True, text=True)
+    assert told.stdout.split() == ["False", "False"]
 
 
 def test_what_is_not_a_pool_is_refused():

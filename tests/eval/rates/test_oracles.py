@@ -16,6 +16,10 @@ from nsgauge.protocol import Rate, rate_weights
 UNSAFE = rate_weights(Rate.UNSAFE)
 
 
+def estimated(judged, **options):
+    return estimate_rates(judged, **options)
+
+
 @pytest.fixture
 def leaning(draw_world):
     """A pool, which rows were judged, and with what probability."""
@@ -29,7 +33,7 @@ def leaning(draw_world):
 def test_weighted_shares_are_those_of_statsmodels(leaning):
     world, known, probability = leaning
     judged = np.where(known[:, None], world.cells, np.nan)
-    table = estimate_rates(judged, scores=None, design=Unequal(probability=probability))
+    table = estimated(judged, scores=None, design=Unequal(probability=probability))
     # A row that stands for others counts once itself, and as they would.
     odds = (1 - probability[known]) / probability[known]
     rest = DescrStatsW(world.cells[known] @ UNSAFE, weights=odds).mean
@@ -85,6 +89,6 @@ def test_the_point_of_one_axis_is_that_of_ppi_python(draw_world):
     labels = np.stack([1 - unsafe, unsafe, nothing, nothing], axis=1)
     known = np.arange(900) < 150
     judged = np.where(known[:, None], labels, np.nan)
-    ours = estimate_rates(judged, scores=signals, design=SimpleRandom()).rates[Rate.UNSAFE].value
+    ours = estimated(judged, scores=signals, design=SimpleRandom()).rates[Rate.UNSAFE].value
     rest = (900 * ours - unsafe[:150].sum()) / 750
     assert rest == pytest.approx(float(np.squeeze(theirs)), abs=1e-6)

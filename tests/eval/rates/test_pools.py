@@ -6,6 +6,10 @@ from nsgauge.eval.rates.pools import clean_scores
 from nsgauge.protocol import Rate
 
 
+def estimated(judged, **options):
+    return estimate_rates(judged, **options)
+
+
 def cells(*unsafe):
     share = np.array(unsafe)
     return np.stack([1 - share, share, 0 * share, 0 * share], axis=-1)
@@ -29,8 +33,8 @@ def test_a_classifier_that_learned_the_labels_by_heart_fools_nobody_through_fold
     )
     tables += 1e-3 * np.array([1, -1, 0, 0]) * generator.random((2, 1000, 1))
     heart = np.where((folds >= 0)[:, None], cells(*(unsafe * 0.98 + 0.01)), tables.mean(axis=0))
-    fooled = estimate_rates(judged, scores=heart, design=SimpleRandom()).rates[Rate.UNSAFE]
-    found = estimate_rates(judged, scores=tables, design=SimpleRandom(), folds=folds)
+    fooled = estimated(judged, scores=heart, design=SimpleRandom()).rates[Rate.UNSAFE]
+    found = estimated(judged, scores=tables, design=SimpleRandom(), folds=folds)
     unsafe_rate = found.rates[Rate.UNSAFE]
     assert fooled.low > unsafe.mean()
     assert unsafe_rate.low < unsafe.mean() < unsafe_rate.high

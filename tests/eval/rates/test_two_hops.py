@@ -8,6 +8,10 @@ from nsgauge.protocol import CELLS, RATES, Rate, rate_weights
 UNSAFE = rate_weights(Rate.UNSAFE)
 
 
+def estimated(judged, **options):
+    return estimate_rates(judged, **options)
+
+
 @pytest.fixture
 def relayed(draw_world):
     """A pool whose judge slips; the first rows are judged, and the first of these labelled."""
@@ -28,7 +32,7 @@ def relayed(draw_world):
 
 def test_the_interval_is_the_one_of_the_formulas(relayed):
     people, judge, scores, _ = relayed(1)
-    found = estimate_rates(judge, scores=scores, design=SimpleRandom(), human=people)
+    found = estimated(judge, scores=scores, design=SimpleRandom(), human=people)
     unsafe = found.rates[Rate.UNSAFE]
     f, j, h = scores @ UNSAFE, judge[:500] @ UNSAFE, people[:100] @ UNSAFE
     first = sm.OLS(j, sm.add_constant(f[:500])).fit().params
@@ -52,7 +56,7 @@ def test_the_interval_is_the_one_of_the_formulas(relayed):
 def test_people_who_agree_with_the_judge_leave_the_judges_word(relayed):
     _, judge, scores, _ = relayed(2, judged=1200, slips=0)
     people = np.where(np.arange(1200)[:, None] < 100, judge, np.nan)
-    table = estimate_rates(judge, scores=scores, design=SimpleRandom(), human=people)
+    table = estimated(judge, scores=scores, design=SimpleRandom(), human=people)
     assert list(table.cells.values()) == pytest.approx(judge.mean(axis=0), abs=1e-9)
     unsafe = table.rates[Rate.UNSAFE]
     assert unsafe.hop_shares == pytest.approx((0, 1))
@@ -61,8 +65,8 @@ def test_people_who_agree_with_the_judge_leave_the_judges_word(relayed):
 
 def test_people_who_labelled_all_that_was_judged_leave_one_hop(relayed):
     people, judge, scores, _ = relayed(3, human=500)
-    both = estimate_rates(judge, scores=scores, design=SimpleRandom(), human=people)
-    alone = estimate_rates(people, scores=scores, design=SimpleRandom())
+    both = estimated(judge, scores=scores, design=SimpleRandom(), human=people)
+    alone = estimated(people, scores=scores, design=SimpleRandom())
     for rate in RATES:
         assert both.rates[rate].hop_shares == pytest.approx((1, 0))
         assert both.rates[rate].value == pytest.approx(alone.rates[rate].value, abs=0.01)
@@ -72,7 +76,7 @@ def test_people_who_labelled_all_that_was_judged_leave_one_hop(relayed):
 
 def test_people_who_labelled_everything_are_a_census(relayed):
     people, judge, scores, cells = relayed(4, rows=90, judged=90, human=90)
-    table = estimate_rates(judge, scores=scores, design=SimpleRandom(), human=people)
+    table = estimated(judge, scores=scores, design=SimpleRandom(), human=people)
     for rate in RATES:
         found = table.rates[rate]
         assert found.status is RateStatus.CENSUS
@@ -82,10 +86,10 @@ def test_people_who_labelled_everything_are_a_census(relayed):
 def test_two_hops_save_more_than_either(relayed):
     people, judge, scores, cells = relayed(5, judged=1200)
     unsafe = {
-        name: estimate_rates(judge, scores=given, design=SimpleRandom(), human=asked).rates
+        name: estimated(judge, scores=given, design=SimpleRandom(), human=asked).rates
         for name, given, asked in (("judge", None, people), ("both", scores, people))
     }
-    alone = estimate_rates(people, scores=scores, design=SimpleRandom()).rates[Rate.UNSAFE]
+    alone = estimated(people, scores=scores, design=SimpleRandom()).rates[Rate.UNSAFE]
     both = unsafe["both"][Rate.UNSAFE]
     assert both.labels_saved > unsafe["judge"][Rate.UNSAFE].labels_saved > alone.labels_saved > 0.2
     assert both.low <= (cells @ UNSAFE).mean() <= both.high
@@ -95,7 +99,7 @@ def test_two_hops_save_more_than_either(relayed):
 def test_a_judge_of_one_axis_helps_on_that_axis(relayed, judged):
     people, judge, _, _ = relayed(6, judged=judged)
     folded = np.column_stack([1 - judge @ UNSAFE, judge @ UNSAFE, *[0 * judge[:, 0]] * 2])
-    found = estimate_rates(folded, scores=None, design=SimpleRandom(), human=people).rates
+    found = estimated(folded, scores=None, design=SimpleRandom(), human=people).rates
     assert found[Rate.UNSAFE].labels_saved > 0.3
     assert found[Rate.NOT_GROUNDED].labels_saved < 0.2
     assert found[Rate.NOT_GROUNDED].low < 0.3 < found[Rate.NOT_GROUNDED].high
@@ -110,7 +114,7 @@ def test_any_first_draw_keeps_the_promises(relayed):
         Unequal(probability=np.full(1200, 500 / 1200)),
         SimpleRandom(items=rows // 4),
     ):
-        table = estimate_rates(judge, scores=scores, design=design, human=people)
+        table = estimated(judge, scores=scores, design=design, human=people)
         assert abs(sum(table.cells[cell] for cell in CELLS) - 1) <= 1e-12
         found = table.rates[Rate.UNSAFE]
         assert found.low < truth < found.high
@@ -122,10 +126,10 @@ def test_what_is_no_chain_is_refused(relayed):
     people, judge, scores, cells = relayed(8, rows=60, judged=30, human=10)
     options = {"scores": scores, "design": SimpleRandom()}
     with pytest.raises(ValueError, match="row 30: people labelled it and the judge didn't"):
-        estimate_rates(judge, human=np.where(np.arange(60)[:, None] < 40, cells, np.nan), **options)
+        estimated(judge, human=np.where(np.arange(60)[:, None] < 40, cells, np.nan), **options)
     with pytest.raises(ValueError, match="no row has people's label"):
-        estimate_rates(judge, human=np.full_like(people, np.nan), **options)
+        estimated(judge, human=np.full_like(people, np.nan), **options)
     with pytest.raises(ValueError, match="50 rows of people's labels, 60 judged"):
-        estimate_rates(judge, human=people[:50], **options)
-    few = estimate_rates(judge, human=people, **options).rates[Rate.UNSAFE]
+        estimated(judge, human=people[:50], **options)
+    few = estimated(judge, human=people, **options).rates[Rate.UNSAFE]
     assert few.status is RateStatus.INSUFFICIENT

@@ -73,25 +73,27 @@ def two_hops(relay: Relay) -> TwoHops:
     share, slopes = _fit(relay.human, signals=signals, weights=weights, extra=heavy)
     second = relay.human - share - signals @ slopes
     first = second + slopes[1] * judge_rest[relay.asked]
-    missed = relay.missed[relay.asked]
-    lost = 1 + int((slopes != 0).sum())
-    mass, count = float(weights.sum()) + 2 * heavy, draw.effective_draws + 2
+
+    missed, lost = relay.missed[relay.asked], 1 + int((slopes != 0).sum())
+    count, mass = draw.effective_draws + 2, float(weights.sum()) + 2 * heavy
     extra = heavy**2 * ((1 - share) ** 2 + share**2)
-    sums = np.bincount(draw.codes, weights=weights * np.sqrt(missed) * first)
-    judged = float(sums @ sums) + extra * float(missed.mean())
+    judged = _square(weights * np.sqrt(missed) * first, draw=draw) + extra * float(missed.mean())
     judged *= min(1.0, relay.drawn * count / draw.draws) * count / max(count - 2, 1) / mass**2
-    sums = np.bincount(draw.codes, weights=weights * second)
-    asked = float(sums @ sums) + extra
+    asked = _square(weights * second, draw=draw) + extra
     asked *= (1 - relay.drawn) * count / max(count - lost, 1) / mass**2
-    variance = judged + asked
-    spread = spread_of(
-        relay.human, draw=draw, centre=share, variance=variance, freedom=count - lost
-    )
     return TwoHops(
-        spread=spread,
-        hop_shares=(judged / variance, asked / variance),
+        spread=spread_of(
+            relay.human, draw=draw, centre=share, variance=judged + asked, freedom=count - lost
+        ),
+        hop_shares=(judged / (judged + asked), asked / (judged + asked)),
         explained=_explained(relay.human, rest=second, weights=weights),
     )
+
+
+def _square(influence: Float[np.ndarray, " human"], *, draw: Draw) -> float:
+    """The sum of squares of the items' sums."""
+    sums = np.bincount(draw.codes, weights=influence)
+    return float(sums @ sums)
 
 
 def _first_hop(relay: Relay) -> tuple[float, Float[np.ndarray, " judged"]]:
