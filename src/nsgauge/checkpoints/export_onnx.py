@@ -2,23 +2,18 @@
 
 import importlib
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from nsgauge.checkpoints.bundle import CARD, Bundle
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.export_example import EXAMPLE, NOTE
 from nsgauge.checkpoints.export_graphs import Decision, WindowVectors
-from nsgauge.checkpoints.export_runtime import (
+from nsgauge.checkpoints.export_reading import (
     FORMAT,
     FORMAT_KEY,
     GRAPHS,
@@ -27,15 +22,13 @@ from nsgauge.checkpoints.export_runtime import (
     TOKENIZER,
 )
 from nsgauge.checkpoints.export_tokenizer import stored_text
+from nsgauge.checkpoints.export_tracing import TEXT_AXES, text_inputs, write_graph
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError
 from nsgauge.models.lexical import LexicalChannel
 from nsgauge.models.network import Network
-from nsgauge.models.towers.text import TextTower
 from nsgauge.protocol import CELLS, RATE_CELLS, Rate
 
-# Layer norm and GELU are operators of their own from here on; runtimes since mid-2023 know it.
-OPSET = 20
 RUNTIME = {"export_runtime": "nsgauge_onnx.py", "export_reading": "nsgauge_reading.py"}
 EXAMPLE_FILE = "example.py"
 ONNX_FOLDER = FolderKind(
@@ -76,58 +69,6 @@ def export_onnx(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None:
         }
         content = json.dumps(settings, indent=2)
         (folder / SETTINGS).write_text(content + "\n", encoding="utf-8")
-
-
-def write_graph(
-    module: nn.Module,
-    path: Path,
-    *,
-    inputs: Mapping[str, Tensor],
-    axes: Mapping[str, tuple[str, ...]],
-    output: str,
-) -> None:
-    """Export a module in eval mode as one file.
-
-    Args:
-        module: Takes the inputs in their order.
-        path: Of the new file.
-        inputs: Examples, by the names that the graph gives them.
-        axes: Of each input, the names of its first axes; these may have any size.
-        output: The output's name.
-    """
-    dimensions = {name: torch.export.Dim(name) for names in axes.values() for name in names}
-    shapes = tuple(
-        {place: dimensions[name] for place, name in enumerate(axes[key])} for key in inputs
-    )
-    with _quietly(), torch.inference_mode():
-        torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            path,
-            input_names=list(inputs),
-            output_names=[output],
-            dynamic_shapes=shapes,
-            dynamo=True,
-            opset_version=OPSET,
-            external_data=False,
-            verbose=False,
-        )
-
-
-def text_inputs(tower: TextTower) -> dict[str, Tensor]:
-    """Example windows: ids, segments and lengths."""
-    context = tower.shape.context
-    lengths = torch.tensor([context, context] if tower.shape.padded else [7, 5])
-    segments = torch.zeros(2, int(lengths.max()), dtype=torch.int64)
-    segments[:, 2:5] = 1
-    return {"ids": torch.ones_like(segments), "segments": segments, "lengths": lengths}
-
-
-TEXT_AXES = {
-    "ids": ("windows", "length"),
-    "segments": ("windows", "length"),
-    "lengths": ("windows",),
-}
 
 
 def _write_graphs(network: Network, *, folder: Path, side_px: int) -> None:
@@ -213,17 +154,3 @@ def _require(package: str) -> None:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise BundleError(f"{package} isn't installed: pip install 'nsgauge[onnx]'") from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what the exporter says of axes that share a name, as ours do on purpose."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="# The axis name")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

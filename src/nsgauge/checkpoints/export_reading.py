@@ -18,6 +18,13 @@ from tokenizers import Tokenizer
 
 Ids = tuple[int, ...]
 
+SETTINGS = "classifier.json"
+TOKENIZER = "tokenizer.json"
+LEXICAL = "lexical.npz"
+GRAPHS = ("text.onnx", "image.onnx", "decision.onnx")
+FORMAT_KEY = "nsgauge_onnx"
+FORMAT = 1
+
 CHARACTERS_READ = 200_000
 """Past this a text is cut."""
 PIXELS_LIMIT = 50_000_000
@@ -215,7 +222,7 @@ def read_picture(path: Path, *, side: int, squash: bool) -> NDArray[np.uint8] | 
         with library.open(path, formats=FORMATS) as opened:
             if opened.width * opened.height > PIXELS_LIMIT or opened.mode[0] in "IF":
                 return None
-            image = operations.exif_transpose(_on_white(opened, library))
+            image = _on_white(operations.exif_transpose(opened), library)
     except (OSError, ValueError, SyntaxError, library.DecompressionBombError):
         return None
     width, height = image.size

@@ -14,6 +14,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from nsgauge.checkpoints.export_reading import (
+    FORMAT,
+    FORMAT_KEY,
+    GRAPHS,
+    LEXICAL,
+    SETTINGS,
+    TOKENIZER,
     Ids,
     Reader,
     Slot,
@@ -25,12 +31,6 @@ from nsgauge.checkpoints.export_reading import (
 
 Array = NDArray[Any]
 
-SETTINGS = "classifier.json"
-TOKENIZER = "tokenizer.json"
-LEXICAL = "lexical.npz"
-GRAPHS = ("text.onnx", "image.onnx", "decision.onnx")
-FORMAT_KEY = "nsgauge_onnx"
-FORMAT = 1
 PADDED_TOKENS = 2048
 """In one run of the text graph."""
 ROWS = 64

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import AfterValidator, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from nsgauge.checkpoints.export_tokenizer import StoredText, load_text, stored_text
 from nsgauge.errors import BundleError
@@ -124,12 +124,12 @@ def build_towers(
     # Without memory: the weights bring theirs, and sizes that don't fit them cost nothing.
     with torch.device("meta"):
         image, text = _image(stored, preset=preset), TextTower(stored.text)
-    for name, tower in (("image.", image), ("text.", text)):
-        held = {k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)}
-        try:
-            tower.load_state_dict(held, strict=True, assign=True)
-        except RuntimeError as error:
-            raise ValueError(" ".join(str(error).split())[:400]) from error
+    try:
+        nn.ModuleDict({"image": image, "text": text}).load_state_dict(
+            weights, strict=True, assign=True
+        )
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
     # What a file of weights doesn't hold.
     for name in ("mean", "std"):
         channels = torch.tensor(getattr(stored.normalisation, name)).view(3, 1, 1)

@@ -68,8 +68,10 @@ def make_bundle(manifest: BundleManifest) -> MakeBundle:
         )
         built = build_network(towers, settings=network).eval()
         _randomise(built)
-        windows = WindowPolicy(max_windows=3, **{"prompt_tokens": 6, **policy})
-        given = {"network": network, "windows": windows, "captions": True, "files": {}}
+        windows = WindowPolicy(**{"max_windows": 3, "prompt_tokens": 6, **policy})
+        preset = manifest.preset.model_copy(update={"patch_grid": towers.image.patch_grid})
+        given = {"network": network, "windows": windows, "preset": preset}
+        given |= {"captions": True, "files": {}}
         changed = manifest.model_copy(update=given)
         return Bundle(
             manifest=changed,

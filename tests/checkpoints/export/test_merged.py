@@ -150,15 +150,15 @@ WEIGHTS = {
     ),
     "missing": (lambda held: held.pop("text.norm.weight"), "Missing key"),
     "surplus": (lambda held: held.update({"text.more": torch.zeros(1)}), "Unexpected key"),
-    "of nothing known": (lambda held: held.update({"run.me": torch.zeros(1)}), "unknown weight"),
+    "of nothing known": (lambda held: held.update({"run.me": torch.zeros(1)}), "Unexpected key"),
 }
 
 
 @pytest.mark.parametrize(("change", "said"), WEIGHTS.values(), ids=WEIGHTS)
 def test_signed_weights_that_arent_the_classifiers_are_refused(copy, change, said):
-    held = load_file(copy / "weights.safetensors")
+    held = load_file(copy / "towers.safetensors")
     change(held)
-    save_file(held, copy / "weights.safetensors")
+    save_file(held, copy / "towers.safetensors")
     _sign(copy)
     with pytest.raises(BundleError, match=said):
         load_merged(copy)

@@ -26,14 +26,14 @@ from nsgauge.eval.scoring.ray_engine import (
 from nsgauge.eval.scoring.shards import read_controls, read_manifest, read_scores
 
 
-def _task(bundle, data) -> ActorTask:
+def _task(bundle, data, *, settings) -> ActorTask:
     return ActorTask(
         bundle=bundle,
         data=data,
         cache=None,
         tower_directory=None,
         device="cpu",
-        tokens_per_batch=8192,
+        settings=settings,
         threads=1,
         triples_digest=file_digest(data / TRIPLES_FILE),
     )
@@ -72,17 +72,17 @@ def test_a_range_is_the_same_rows_however_the_file_is_grouped(world, tmp_path, r
 
 
 def test_an_actor_scores_its_range_as_the_local_engine_does(
-    bundle, bundle_path, world, scored, monkeypatch
+    bundle, bundle_path, world, scored, settings, monkeypatch
 ):
     monkeypatch.setattr(ray_engine, "load_saved", lambda *_, **__: bundle)
-    actor = RangeScorer(_task(bundle_path, world))
+    actor = RangeScorer(_task(bundle_path, world, settings=settings))
     whole = read_scores(scored)
     for rows in (RowRange(first=7, rows=7), RowRange(first=21, rows=3)):
         assert _differ(actor.score(rows), whole.slice(rows.first, rows.rows)) <= 1e-5
 
 
-def test_another_data_folder_under_the_same_path_is_refused(bundle_path, world):
-    task = replace(_task(bundle_path, world), triples_digest="0" * 64)
+def test_another_data_folder_under_the_same_path_is_refused(bundle_path, world, settings):
+    task = replace(_task(bundle_path, world, settings=settings), triples_digest="0" * 64)
     with pytest.raises(ScoringError, match="must see the data folder under the same path"):
         RangeScorer(task).score(RowRange(first=0, rows=1))
 

@@ -10,25 +10,27 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nsgauge.checkpoints.bundle import Bundle
 from nsgauge.checkpoints.export_graphs import PaddedTower
-from nsgauge.checkpoints.export_onnx import TEXT_AXES, text_inputs, write_graph
-from nsgauge.checkpoints.export_runtime import run, session
-from nsgauge.data.tables import iter_triples, read_verdicts, triples_of
+from nsgauge.checkpoints.export_tracing import TEXT_AXES, text_inputs, write_graph
+from nsgauge.data.tables import iter_triples, read_verdicts
 from nsgauge.data.targets import judge_counts, labels_of
 from nsgauge.errors import ScoringError
-from nsgauge.eval.scoring.classifier import Classifier
-from nsgauge.eval.scoring.controls import control_triples
+from nsgauge.eval.scoring.controls import drawn
 from nsgauge.eval.scoring.parity import Parity, parity
+from nsgauge.eval.scoring.runner import Resources, engine_of
+from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.models.network import Network
 from nsgauge.models.towers.packing import Packed
 from nsgauge.models.towers.text import TextTower
-from nsgauge.records import Triple
+from nsgauge.records import TRIPLES_SCHEMA
 
 PADDED_TOKENS = 1024
 """In one run of the graph: enough to keep the products busy, few enough to stay in the cache."""
@@ -62,7 +64,7 @@ class QuantisedTower(TextTower):
             module, inputs = PaddedTower(tower, pooled=pooled), text_inputs(tower)
             write_graph(module, exact, inputs=inputs, axes=TEXT_AXES, output="read")
             _quantise(exact, to=quantised)
-            self._graph = session(quantised, threads=torch.get_num_threads())
+            self._graph = _session(quantised, threads=torch.get_num_threads())
 
     def forward(self, packed: Packed) -> Float[Tensor, "sequences width"]:
         """As `TextTower.forward`.
@@ -95,8 +97,8 @@ class QuantisedTower(TextTower):
             ids, segments = (torch.zeros(held.shape, dtype=torch.int64) for _ in range(2))
             ids[held], segments[held] = packed.ids[here], packed.segments[here]
             inputs = {"ids": ids, "segments": segments, "lengths": torch.tensor(lengths)}
-            read = run(self._graph, {name: tensor.numpy() for name, tensor in inputs.items()})
-            vectors = torch.from_numpy(read)
+            given = {each.name: inputs[each.name].numpy() for each in self._graph.get_inputs()}
+            vectors = torch.from_numpy(self._graph.run(None, given)[0])
             yield vectors if self._pooled else vectors[held]
 
 
@@ -141,8 +143,9 @@ def compared_int8(bundle: Bundle, *, data: Path, rows: int = GATE_ROWS, seed: in
     """
     triples = _drawn(data, rows=rows, seed=seed)
     cheaper = quantised(bundle)
+    settings, resources = ScoringSettings(), Resources(device="cpu")
     exact, found = (
-        Classifier(each, device="cpu").score(triples, image_root=data).table
+        engine_of(each, data=data, settings=settings, resources=resources).score_table(triples)
         for each in (bundle, cheaper)
     )
     verdicts = read_verdicts(data)
@@ -167,11 +170,12 @@ def gated_int8(bundle: Bundle, *, data: Path, rows: int = GATE_ROWS, seed: int =
     return compared
 
 
-def _drawn(data: Path, *, rows: int, seed: int) -> list[Triple]:
-    drawn: list[Triple] = []
+def _drawn(data: Path, *, rows: int, seed: int) -> pa.Table:
+    """Triples of a data folder, drawn as those of the control runs are."""
+    kept = TRIPLES_SCHEMA.empty_table()
     for table in iter_triples(data, rows=ROWS_READ_AT_ONCE):
-        drawn = control_triples([*drawn, *triples_of(table)], limit=rows, seed=seed)
-    return drawn
+        kept = drawn(pa.concat_tables([kept, table]), limit=rows, seed=seed)
+    return kept
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -209,6 +213,13 @@ def _quantise(exact: Path, *, to: Path) -> None:
         )
     finally:
         root.setLevel(level)
+
+
+def _session(graph: Path, *, threads: int) -> Any:
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _require_packages() -> None:

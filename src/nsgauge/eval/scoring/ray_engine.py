@@ -19,11 +19,10 @@ from pydantic import Field
 from nsgauge.checkpoints.export_merged import load_saved
 from nsgauge.data.folders import TRIPLES_FILE, file_digest
 from nsgauge.data.parquet import checked, opened_parquet
-from nsgauge.data.tables import triples_of
 from nsgauge.errors import NsgaugeError, ScoringError
+from nsgauge.eval.scoring.claim import claimed, new_manifest
 from nsgauge.eval.scoring.engine import Engine
-from nsgauge.eval.scoring.pictures import Pictures
-from nsgauge.eval.scoring.runner import Resources, _claim, _new_manifest, score_folder
+from nsgauge.eval.scoring.runner import Progress, Resources, engine_of, score_folder
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.eval.scoring.shards import ScoreManifest, write_manifest, write_shard
 from nsgauge.records import TRIPLES_SCHEMA, ResponseState
@@ -76,7 +75,7 @@ class ActorTask:
         cache: Folder of image vectors, or None.
         tower_directory: As `load_saved` takes it.
         device: Of torch; None takes CUDA where the actor has a GPU.
-        tokens_per_batch: Packed tokens in one forward.
+        settings: Of the run.
         threads: Of torch.
         triples_digest: SHA-256 of triples.parquet as the driver sees it.
     """
@@ -86,7 +85,7 @@ class ActorTask:
     cache: Path | None
     tower_directory: Path | None
     device: str | None
-    tokens_per_batch: int
+    settings: ScoringSettings
     threads: int
     triples_digest: str
 
@@ -108,9 +107,8 @@ class RangeScorer:
             DataError: the rows can't be read.
         """
         engine = self._engine = self._engine or self._made()
-        triples = triples_of(read_range(self._task.data, rows=rows))
-        scores = engine.score(engine.look(triples))
-        engine.images.forget()
+        scores = engine.score_table(read_range(self._task.data, rows=rows))
+        engine.flush()
         return scores
 
     def _made(self) -> Engine:
@@ -123,14 +121,8 @@ class RangeScorer:
                 "machine must see the data folder under the same path"
             )
         bundle = load_saved(task.bundle, tower_directory=task.tower_directory)
-        towers = bundle.towers
-        return Engine(
-            bundle,
-            pictures=Pictures(task.data, side=towers.image_side_px, resize=towers.resize),
-            cache=task.cache,
-            device=task.device,
-            tokens_per_batch=task.tokens_per_batch,
-        )
+        resources = Resources(cache=task.cache, device=task.device)
+        return engine_of(bundle, data=task.data, settings=task.settings, resources=resources)
 
 
 def read_range(data: Path, *, rows: RowRange) -> pa.Table:
@@ -174,31 +166,43 @@ def score_folder_on_ray(
         BundleError: as `score_folder`.
         DataError: as `score_folder`.
     """
-    cluster = resources.cluster
     loaded = load_saved(bundle, tower_directory=resources.tower_directory)
-    fresh = _new_manifest(loaded, data=data, settings=settings)
-    manifest = _claim(out, fresh=fresh, overwrite=overwrite)
-    ranges = remaining_ranges(manifest, rows=settings.rows_per_shard)
-    if ranges:
-        task = ActorTask(
-            bundle=bundle.resolve(),
-            data=data.resolve(),
-            cache=None if resources.cache is None else resources.cache.resolve(),
-            tower_directory=resources.tower_directory,
-            device=resources.device if cluster.gpus else resources.device or "cpu",
-            tokens_per_batch=settings.tokens_per_batch,
-            threads=cluster.cpus,
-            triples_digest=file_digest(data / TRIPLES_FILE),
-        )
-        with scored_ranges(ranges, task=task, cluster=cluster) as tables:
-            for table in tables:
-                name = f"scores-{len(manifest.shards):05d}.parquet"
-                shard = write_shard(out, name=name, table=table)
-                manifest = manifest.with_shard(shard, table=table)
-                write_manifest(out, manifest=manifest)
-                done = sum(shard.rows for shard in manifest.shards)
-                resources.progress("scoring", done, manifest.rows)
-    return score_folder(bundle, data=data, out=out, settings=settings, resources=resources)
+    fresh = new_manifest(loaded, data=data, settings=settings)
+    task = _task(bundle, data=data, settings=settings, resources=resources)
+    with claimed(out, fresh=fresh, overwrite=overwrite) as found:
+        ranges = remaining_ranges(found, rows=settings.rows_per_shard)
+        if ranges:
+            with scored_ranges(ranges, task=task, cluster=resources.cluster) as tables:
+                _write(tables, out=out, manifest=found, progress=resources.progress)
+    return score_folder(loaded, data=data, out=out, settings=settings, resources=resources)
+
+
+def _task(
+    bundle: Path, *, data: Path, settings: ScoringSettings, resources: RayResources
+) -> ActorTask:
+    cluster = resources.cluster
+    return ActorTask(
+        bundle=bundle.resolve(),
+        data=data.resolve(),
+        cache=None if resources.cache is None else resources.cache.resolve(),
+        tower_directory=resources.tower_directory,
+        device=resources.device if cluster.gpus else resources.device or "cpu",
+        settings=settings,
+        threads=cluster.cpus,
+        triples_digest=file_digest(data / TRIPLES_FILE),
+    )
+
+
+def _write(
+    tables: Iterable[pa.Table], *, out: Path, manifest: ScoreManifest, progress: Progress
+) -> None:
+    """Write shards as they come, each with a manifest that has it."""
+    for table in tables:
+        name = f"scores-{len(manifest.shards):05d}.parquet"
+        shard = write_shard(out, name=name, table=table)
+        manifest = manifest.with_shard(shard, table=table)
+        write_manifest(out, manifest=manifest)
+        progress("scoring", sum(each.rows for each in manifest.shards), manifest.rows)
 
 
 def remaining_ranges(manifest: ScoreManifest, *, rows: int) -> list[RowRange]:
