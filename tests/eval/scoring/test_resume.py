@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -259,3 +260,33 @@ def test_a_file_in_the_place_of_the_folder_is_refused(run, tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(ScoringError, match="is a file"):
         run(tmp_path / "out", overwrite=True)
+
+
+def test_a_second_run_into_the_same_folder_is_refused_at_once(run, tmp_path):
+    out = tmp_path / "out"
+    refused = []
+
+    def progress(_doing, _done, _total):
+        if not refused:
+            with pytest.raises(ScoringError, match="another process is scoring into it") as error:
+                run(out)
+            refused.append(error)
+
+    run(out, progress=progress)
+    assert refused
+    assert read_manifest(out).complete
+
+
+@pytest.mark.parametrize("limit_bytes", [1_000, 5_000])
+def test_a_full_disk_is_named_and_what_is_finished_is_kept(run, scored, tmp_path, limit_bytes):
+    out = tmp_path / "out"
+    free = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, free[1]))
+    try:
+        with pytest.raises(ScoringError, match=r"can't be written \(.*make room"):
+            run(out, cache=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, free)
+    assert not list(out.rglob("*.part"))
+    run(out)
+    assert contents(out) == contents(scored)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nsgauge.checkpoints.bundle import load_bundle
+from nsgauge.checkpoints.bundle import Bundle, load_bundle
 from nsgauge.data.tables import iter_triples, read_verdicts
 from nsgauge.eval.scoring.claim import claimed, new_manifest
 from nsgauge.eval.scoring.controls import NAMES, control_scores, drawn
@@ -61,7 +61,7 @@ class _Run:
 
 
 def score_folder(
-    bundle: Path,
+    bundle: Path | Bundle,
     *,
     data: Path,
     out: Path,
@@ -76,7 +76,7 @@ def score_folder(
     same number of threads.
 
     Args:
-        bundle: Folder of a classifier.
+        bundle: Folder of a classifier, or one that is loaded.
         data: Data folder.
         out: Score folder.
         settings: Of the run.
@@ -89,22 +89,15 @@ def score_folder(
         ScoringError: `out` holds another run's scores or other files, another process writes to
             it, it can't be written to, or the memory doesn't hold a single window.
     """
-    loaded = load_bundle(bundle, tower_directory=resources.tower_directory)
+    loaded = bundle
+    if isinstance(loaded, Path):
+        loaded = load_bundle(loaded, tower_directory=resources.tower_directory)
     fresh = new_manifest(loaded, data=data, settings=settings)
     with claimed(out, fresh=fresh, overwrite=overwrite) as found:
         if found.complete:
             resources.progress("scoring", found.rows, found.rows)
             return found
-        towers = loaded.towers
-        engine = Engine(
-            loaded,
-            pictures=Pictures(data, side=towers.image_side_px, resize=towers.resize),
-            cache=resources.cache,
-            device=resources.device,
-            tokens_per_batch=settings.tokens_per_batch,
-            precision=settings.precision,
-            watch=resources.watch,
-        )
+        engine = engine_of(loaded, data=data, settings=settings, resources=resources)
         run = _Run(engine=engine, data=data, out=out, settings=settings, resources=resources)
         manifest, candidates = _score_shards(run, manifest=found)
         manifest = _score_controls(run, manifest=manifest, candidates=candidates)
@@ -112,6 +105,22 @@ def score_folder(
         manifest = manifest.model_copy(update={"complete": True})
         write_manifest(out, manifest=manifest)
         return manifest
+
+
+def engine_of(
+    bundle: Bundle, *, data: Path, settings: ScoringSettings, resources: Resources
+) -> Engine:
+    """The engine that scores a data folder."""
+    towers = bundle.towers
+    return Engine(
+        bundle,
+        pictures=Pictures(data, side=towers.image_side_px, resize=towers.resize),
+        cache=resources.cache,
+        device=resources.device,
+        tokens_per_batch=settings.tokens_per_batch,
+        precision=settings.precision,
+        watch=resources.watch,
+    )
 
 
 def _score_shards(run: _Run, *, manifest: ScoreManifest) -> tuple[ScoreManifest, pa.Table]:
