@@ -5,6 +5,7 @@
       DataError         a data folder or table is missing, malformed or inconsistent
         ImageError      one image can't be used; `code` is a short stable reason
       JudgeError        a judge's endpoint can't be reached, or refuses every question
+      TrainingError     a training can't go on
       BundleError       a saved classifier is missing, damaged, hostile or of another format
       ScoringError      a scoring run can't start, resume or finish
       StatisticsError   the numbers asked for are undefined on these rows
@@ -41,6 +42,10 @@ class ImageError(DataError):
 
 class JudgeError(NsgaugeError):
     """A judge's endpoint can't be reached, or refuses every question."""
+
+
+class TrainingError(NsgaugeError):
+    """A training can't go on; what it had learned by its last snapshot is kept."""
 
 
 class BundleError(NsgaugeError):

@@ -1,7 +1,9 @@
 """Training from a data folder to a bundle: what it keeps apart, what it leaves, how it resumes."""
 
+import csv
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,15 @@ from nsgauge.train.recipe import TeacherSettings
 WEIGHTS = ("lora.safetensors", "heads.safetensors")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums of several threads differ in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def trained(world, tiny_recipe, tmp_path_factory):
     """One uninterrupted training."""
@@ -35,11 +46,9 @@ def trained(world, tiny_recipe, tmp_path_factory):
 
 
 @pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def again(world, tiny_recipe):
+    """The same training, to be told where to."""
+    return partial(train, tiny_recipe, data=world)
 
 
 def test_sides_share_no_item_and_no_picture(world, tiny_recipe, towers):
@@ -157,12 +166,25 @@ def test_a_bundle_gives_the_logits_that_were_validated(trained, world, tiny_reci
         assert bundle.has_seen([key]) is (side in seen)
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("stage", ["frozen", "adapted"])
+def test_a_stage_ends_with_the_snapshot_that_ranks_validation_best(stage, trained):
+    folder = trained.bundle.with_name("bundle.run") / stage
+    (log,) = (folder / "logs" / "csv").glob("*/metrics.csv")
+    with log.open(encoding="utf-8", newline="") as file:
+        epochs = [line for line in csv.DictReader(file) if line["val_average_precision"]]
+    for line in epochs:
+        axes = [float(line[f"val_average_precision_{rate}"]) for rate in ("unsafe", "not_grounded")]
+        assert float(line["val_average_precision"]) == pytest.approx(sum(axes) / 2, abs=1e-6)
+    best = max(epochs, key=lambda line: float(line["val_average_precision"]))
+    path = folder / "checkpoints" / "best.ckpt"
+    snapshot = torch.load(path, weights_only=True)  # noqa: TID251 (this run's own)
+    assert snapshot["epoch"] == int(best["epoch"])
+
+
 @pytest.mark.parametrize(("stage", "epoch"), [("frozen", 1), ("adapted", 1)])
 def test_a_stopped_training_resumes_to_the_same_weights(
-    stage, epoch, world, tiny_recipe, tmp_path, monkeypatch
+    stage, epoch, trained, again, tmp_path, monkeypatch
 ):
-    whole = train(tiny_recipe, data=world, out=tmp_path / "whole")
     end_of_epoch = NetworkModule.on_train_epoch_end
 
     def stop(module):
@@ -173,15 +195,15 @@ def test_a_stopped_training_resumes_to_the_same_weights(
 
     monkeypatch.setattr(NetworkModule, "on_train_epoch_end", stop)
     with pytest.raises(RuntimeError, match="pulled the plug"):
-        train(tiny_recipe, data=world, out=tmp_path / "cut")
+        again(out=tmp_path / "cut")
     monkeypatch.undo()
     assert not (tmp_path / "cut").exists()
-    resumed = train(tiny_recipe, data=world, out=tmp_path / "cut")
+    resumed = again(out=tmp_path / "cut")
     assert resumed.resumed
     logged = (tmp_path / "cut.run" / stage / "logs" / "csv").glob("*/metrics.csv")
     assert len(list(logged)) == 2
     for name in WEIGHTS:
-        expected = load_file(whole.bundle / name)
+        expected = load_file(trained.bundle / name)
         found = load_file(resumed.bundle / name)
         assert expected.keys() == found.keys()
         for key, value in expected.items():

@@ -12,6 +12,7 @@ from torchmetrics.classification import BinaryAveragePrecision
 
 from nsgauge.data.batches import shuffled_batches
 from nsgauge.data.split import Side
+from nsgauge.errors import TrainingError
 from nsgauge.models.network import Network
 from nsgauge.protocol import CELLS, RATE_CELLS, Rate
 from nsgauge.train.alignment import alignment_loss
@@ -21,6 +22,12 @@ from nsgauge.train.corpus import Corpus
 from nsgauge.train.features import CorpusVectors
 from nsgauge.train.loss import committee_loss, observation_losses, row_losses
 from nsgauge.train.recipe import OptimisationSettings, Recipe, StageSettings
+
+NOT_FINITE_IN_A_ROW = 10
+"""Steps without a finite loss that end a training; a bad batch or two are skipped."""
+
+MONITOR = "val_average_precision"
+"""Snapshots are chosen by how well they rank; probabilities are calibrated afterwards."""
 
 
 class CorpusModule(lightning.LightningDataModule):
@@ -94,6 +101,7 @@ class NetworkModule(lightning.LightningModule):
         self._updates = updates
         self._seed = seed
         self._alignment_share = alignment_share
+        self._not_finite = 0
         self._precision = {
             rate: BinaryAveragePrecision() for rate in (Rate.UNSAFE, Rate.NOT_GROUNDED)
         }
@@ -103,8 +111,12 @@ class NetworkModule(lightning.LightningModule):
         sequence = np.random.SeedSequence((self._seed, self.current_epoch))
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
-    def training_step(self, batch: TrainBatch, _index: int) -> Tensor:
-        """Loss of one step."""
+    def training_step(self, batch: TrainBatch, _index: int) -> Tensor | None:
+        """Loss of one step; None, which skips it, where that is no number.
+
+        Raises:
+            TrainingError: too many steps in a row had none.
+        """
         said = self.network.class_log_probabilities(batch.inputs).float()
         losses = row_losses(
             said,
@@ -116,8 +128,22 @@ class NetworkModule(lightning.LightningModule):
         loss = committee_loss(losses, teaches=batch.teaches)
         if self._alignment_share:
             loss = loss + self._alignment_share * alignment_loss(self.network, batch=batch)
+        if not torch.isfinite(loss):
+            self._skip()
+            return None
+        self._not_finite = 0
         self.log("train_loss", loss, batch_size=len(batch.masses), on_step=True, on_epoch=False)
         return loss
+
+    def _skip(self) -> None:
+        self._not_finite += 1
+        if self._not_finite >= NOT_FINITE_IN_A_ROW:
+            raise TrainingError(
+                f"the loss was not finite in {NOT_FINITE_IN_A_ROW} steps in a row, the last in "
+                f"epoch {self.current_epoch}: lower the stage's rates, or set "
+                "optimisation.precision to fp32; the last whole epoch is kept"
+            )
+        self.log("skipped_steps", 1.0, reduce_fx="sum", on_step=False, on_epoch=True, batch_size=1)
 
     def validation_step(self, batch: TrainBatch, _index: int) -> None:
         """Loss and average precision per axis, over the rows whose axis the teacher named."""
@@ -135,11 +161,17 @@ class NetworkModule(lightning.LightningModule):
                 metric.update(probabilities[known][:, columns].sum(dim=1), positive[known].long())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's average precision where there were positives to find."""
+        """Log the epoch's average precision per axis, and their mean, which snapshots go by.
+
+        An axis without positives has none; without any axis, the mean is zero.
+        """
+        found = {}
         for rate, metric in self._precision.items():
             if metric.update_called and any(bool(t.any()) for t in metric.target):
-                self.log(f"val_average_precision_{rate}", metric.compute())
+                found[f"val_average_precision_{rate}"] = metric.compute()
             metric.reset()
+        mean = torch.stack(list(found.values())).mean() if found else torch.zeros(())
+        self.log_dict({**found, MONITOR: mean})
 
     def configure_gradient_clipping(
         self,

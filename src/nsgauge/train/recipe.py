@@ -46,7 +46,8 @@ class TeacherSettings(Settings):
 class StageSettings(Settings):
     """One stage of the training; its learning rates rise over `ramp_share`, then fall as a cosine.
 
-    `patience` epochs without a lower validation loss end the stage. `rows_per_image` rows of one
+    `patience` epochs without a better average precision on validation (the mean of both axes) end
+    the stage. `rows_per_image` rows of one
     image lie together in a step, so that its picture is encoded once for them. The weights move
     once in `steps_per_update` steps, by the mean of their gradients: large batches, little memory.
     `head_rate` is of fusion and head, `adapter_rate` of the adapters, which rest while the towers

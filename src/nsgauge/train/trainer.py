@@ -22,11 +22,10 @@ from nsgauge.errors import SettingsError
 from nsgauge.models.network import Network
 from nsgauge.train.corpus import Corpus
 from nsgauge.train.features import CorpusVectors
-from nsgauge.train.module import CorpusModule, NetworkModule
+from nsgauge.train.module import MONITOR, CorpusModule, NetworkModule
 from nsgauge.train.recipe import Recipe, StageSettings
 
 STATE = "run.json"
-MONITOR = "val_loss"
 FROZEN, ADAPTED = "frozen", "adapted"
 _EXPECTED_WARNINGS = (
     # Batches are assembled from memory: worker processes would only copy the corpus.
@@ -35,6 +34,8 @@ _EXPECTED_WARNINGS = (
     ".*Checkpoint directory .* exists.*",
     # Batch norms keep their statistics.
     ".*in eval mode at the start of training.*",
+    # A step whose loss is no number is skipped, counted and logged.
+    ".*training_step. returned .None.*",
     # Lightning's own use of torch.
     ".*isinstance.treespec, LeafSpec.*",
 )
@@ -96,7 +97,7 @@ class _Stage:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the lowest validation loss; a committee's newest."""
+        """The checkpoint that ranks validation best; a committee's newest."""
         return self.folder / "checkpoints" / "best.ckpt"
 
     @property
@@ -209,6 +210,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
             filename=stage.best.stem,
             # A committee has no rows to select on: the newest snapshot is kept.
             monitor=None if recipe.committee > 1 else MONITOR,
+            mode="max",
             save_last=True,
             save_top_k=1,
             # After the epoch is over: a snapshot from within would have it trained again.
@@ -217,9 +219,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
         ),
     ]
     if recipe.committee == 1:
-        callbacks.append(
-            EarlyStopping(MONITOR, patience=stage.settings.patience, check_finite=True)
-        )
+        callbacks.append(EarlyStopping(MONITOR, mode="max", patience=stage.settings.patience))
     loggers: list[Logger] = [
         CSVLogger(logs, name="csv", version=start),
         TensorBoardLogger(logs, name="tensorboard", version=start),

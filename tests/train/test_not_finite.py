@@ -1,0 +1,97 @@
+"""A loss that is no number: one is skipped and counted, many in a row end the training."""
+
+import csv
+
+import pytest
+import torch
+
+from nsgauge.data.split import Side
+from nsgauge.errors import TrainingError
+from nsgauge.models.network import NetworkSettings, build_network
+from nsgauge.train import module
+from nsgauge.train.corpus import load_corpus
+from nsgauge.train.features import corpus_vectors
+from nsgauge.train.recipe import Recipe
+from nsgauge.train.trainer import RunState, run_training
+
+ROWS_PER_STEP = 4
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_recipe):
+    content = tiny_recipe.model_dump(mode="json")
+    content["lora"] |= {"image": False, "text": False}
+    content["windows"] |= {"window_tokens": 16, "max_windows": 1}
+    content["optimisation"]["frozen"] |= {"epochs": 2, "rows_per_step": ROWS_PER_STEP}
+    content["optimisation"]["adapted"]["epochs"] = 0
+    return Recipe.from_mapping(content, source="test")
+
+
+def fresh_network(recipe, *, towers):
+    settings = NetworkSettings(
+        lora=recipe.lora, fusion=recipe.fusion, ordinals=recipe.windows.max_windows
+    )
+    return build_network(towers, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def corpus(world, towers, recipe):
+    return load_corpus(world, recipe=recipe, towers=towers)
+
+
+@pytest.fixture(scope="module")
+def vectors(corpus, towers, recipe):
+    return corpus_vectors(fresh_network(recipe, towers=towers), corpus=corpus, cache=None)
+
+
+@pytest.fixture
+def training(corpus, vectors, towers, recipe, tmp_path):
+    """A training that is ready to run, and its steps an epoch."""
+    network = fresh_network(recipe, towers=towers)
+    state = RunState(folder=tmp_path / "run", key="one")
+    state.claim(fresh=True)
+    steps = -(-len(corpus.rows_of(Side.TRAIN)) // ROWS_PER_STEP)
+
+    def run() -> list[dict[str, str]]:
+        run_training(network, corpus=corpus, vectors=vectors, recipe=recipe, state=state)
+        assert all(bool(torch.isfinite(weight).all()) for weight in network.parameters())
+        (log,) = state.folder.glob("frozen/logs/csv/*/metrics.csv")
+        with log.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    return run, steps
+
+
+def spoil(monkeypatch, *, calls):
+    """Make the loss of these steps, counted from 0, no number."""
+    honest, count = module.committee_loss, iter(range(10**6))
+
+    def loss(losses, *, teaches):
+        found = honest(losses, teaches=teaches)
+        return found * torch.nan if next(count) in calls else found
+
+    monkeypatch.setattr(module, "committee_loss", loss)
+
+
+def test_bad_steps_are_skipped_and_counted_and_leave_the_weights_alone(training, monkeypatch):
+    run, steps = training
+    spoil(monkeypatch, calls={1, 2, steps + 3})
+    log = run()
+    skipped = [float(line["skipped_steps"]) for line in log if line["skipped_steps"]]
+    assert skipped == [2.0, 1.0]
+
+
+def test_many_in_a_row_end_the_training_and_say_what_to_do(training, monkeypatch):
+    run, steps = training
+    many = module.NOT_FINITE_IN_A_ROW
+    assert steps > many
+    spoil(monkeypatch, calls=set(range(1, 1 + many)))
+    with pytest.raises(TrainingError, match=f"{many} steps in a row.*lower the stage's rates"):
+        run()
+
+
+def test_as_many_with_a_good_one_between_do_not(training, monkeypatch):
+    run, _ = training
+    many = module.NOT_FINITE_IN_A_ROW
+    spoil(monkeypatch, calls={*range(1, many), *range(many + 1, many + 3)})
+    run()
