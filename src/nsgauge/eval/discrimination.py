@@ -25,16 +25,9 @@ def auroc(
     Source: DeLong, DeLong and Clarke-Pearson 1988 by the ranks of Sun and Xu 2014; Obuchowski 1997
     for clusters; the interval is symmetric on the logit scale.
     """
-    above, below = probability[positive], probability[~positive]
-    if not above.size or not below.size:
+    if not positive.any() or positive.all():
         return None
-    ranks = stats.rankdata(probability)
-    beaten = (ranks[positive] - stats.rankdata(above)) / below.size
-    beating = 1 - (ranks[~positive] - stats.rankdata(below)) / above.size
-    value = float(np.clip(beaten.mean(), 0, 1))
-    placed = np.zeros(len(positive))
-    placed[positive] = (beaten - value) / above.size
-    placed[~positive] = (beating - value) / below.size
+    value, placed = placements(positive, probability=probability)
     variance = _variance(placed, positive=positive, codes=codes)
     if variance is None or not 0 < value < 1:
         return Bounded(
@@ -44,6 +37,28 @@ def auroc(
     half = normal_quantile(confidence) * variance**0.5 / (value * (1 - value))
     low, high = (float(1 / (1 + np.exp(-(centre + shift)))) for shift in (-half, half))
     return Bounded(value, low, high)
+
+
+def placements(
+    positive: Bool[np.ndarray, " rows"], *, probability: Float[np.ndarray, " rows"]
+) -> tuple[float, Float[np.ndarray, " rows"]]:
+    """The AUROC, and what each row adds to its error; both classes must be there.
+
+    Args:
+        positive: The reference's class.
+        probability: Any score; only its order counts.
+
+    Source: the placement values of DeLong, DeLong and Clarke-Pearson 1988.
+    """
+    above, below = probability[positive], probability[~positive]
+    ranks = stats.rankdata(probability)
+    beaten = (ranks[positive] - stats.rankdata(above)) / below.size
+    beating = 1 - (ranks[~positive] - stats.rankdata(below)) / above.size
+    value = float(np.clip(beaten.mean(), 0, 1))
+    placed = np.zeros(len(positive))
+    placed[positive] = (beaten - value) / above.size
+    placed[~positive] = (beating - value) / below.size
+    return value, placed
 
 
 def average_precision(

@@ -22,6 +22,7 @@ from nsgauge.eval.report.figures import inline_svg
 from nsgauge.eval.report.headline import Basis, HeadlineRow
 from nsgauge.eval.report.page_words import page_words
 from nsgauge.eval.report.rate_words import worst_audited
+from nsgauge.eval.report.side_by_side import SideBySide
 from nsgauge.eval.report.slice_words import TRAITS
 from nsgauge.eval.report.slicing import SliceRow
 from nsgauge.protocol import RATE_TITLES, RATES
@@ -64,7 +65,6 @@ def render_page(
         exhibits: Texts and pictures of the disagreements, by triple id; a case without one is
             shown by its numbers alone.
     """
-    style = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
     lines = report.headline.rows if report.headline else ()
     spoken = {rate for judge in report.judges for rate in judge.pooled.rates}
     return (
@@ -81,15 +81,26 @@ def render_page(
             slices=_SLICES,
             has_census=any(row.difference for row in lines),
             many_benchmarks=len(report.overview.benchmarks) > 1,
-            style=Markup(style),  # noqa: S704 - our own file, with no data in it
+            style=_style(),
         )
     )
+
+
+def render_comparison(found: SideBySide) -> str:
+    """Two sides beside each other as HTML text."""
+    template = _environment().get_template("side_by_side.html.j2")
+    return template.render(found=found, titles=RATE_TITLES, style=_style())
 
 
 def standing(row: HeadlineRow) -> str:
     """The one word that says what a line of the headline table rests on."""
     statuses = [estimate.status.value for estimate in row.best.values()]
     return statuses[0] if statuses and row.basis is not Basis.NO_UNSEEN else Basis.NO_UNSEEN.value
+
+
+def _style() -> Markup:
+    text = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704 - our own file, with no data in it
 
 
 def _environment() -> Environment:

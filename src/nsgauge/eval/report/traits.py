@@ -1,11 +1,17 @@
 """What rows are sliced by, and what a report needs of their texts for it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int
+
+from nsgauge.data.tables import iter_triples
+
+ROWS_AT_ONCE = 50_000
+"""Triples whose texts are in memory together."""
 
 _UNREAD = ("prompt", "response", "image", "caption", "extras")
 _REFUSAL = (
@@ -52,6 +58,15 @@ def lean_triples(triples: pa.Table) -> pa.Table:
     refusal = pc.match_substring_regex(response, _REFUSAL, ignore_case=True)
     lean = lean.append_column(pa.field("response_characters", pa.int32()), characters)
     return lean.append_column(pa.field("opens_with_refusal", pa.bool_()), refusal)
+
+
+def lean_folder(data: Path) -> pa.Table:
+    """The triples of a data folder without their texts, which needn't all fit in memory.
+
+    Raises:
+        DataError: as `iter_triples`.
+    """
+    return pa.concat_tables(lean_triples(part) for part in iter_triples(data, rows=ROWS_AT_ONCE))
 
 
 def traits_of(triples: pa.Table, *, image_states: pa.ChunkedArray | None) -> tuple[Trait, ...]:

@@ -16,20 +16,21 @@ from nsgauge.eval.report.exhibits import Exhibit, exhibits_of
 from nsgauge.eval.report.files import csv_text, json_text, write_whole
 from nsgauge.eval.report.inputs import ReportInputs
 from nsgauge.eval.report.page import render_page
-from nsgauge.eval.report.traits import lean_triples
+from nsgauge.eval.report.paper_tables import headline_paper, latex, markdown
+from nsgauge.eval.report.traits import ROWS_AT_ONCE, lean_folder
 
 PAGE = "report.html"
 NUMBERS = "report.json"
-_ROWS_AT_ONCE = 50_000
 
 
 def write_report(
     report: Report, out: Path, *, exhibits: Mapping[str, Exhibit] | None = None
 ) -> Path:
-    """Write a report folder: report.html, report.json, tables/*.csv and figures/*.svg.
+    """Write a report folder: report.html, report.json, tables/ and figures/*.svg.
 
-    Every file is written whole, the page last. Tables and figures of an older report in the same
-    folder that this one doesn't have are removed; other files are left alone.
+    The tables are CSV; the headline is in Markdown and in LaTeX besides. Every file is written
+    whole, the page last. Tables and figures of an older report in the same folder that this one
+    doesn't have are removed; other files are left alone.
 
     Args:
         report: What to write.
@@ -50,8 +51,13 @@ def write_report(
         for name, table in report_tables(report).items()
     }
     texts |= {Path("figures", f"{name}.svg"): svg for name, svg in figures.items()}
+    paper = headline_paper(report)
+    if paper is not None:
+        texts[Path("tables", "headline.md")] = markdown(paper)
+        texts[Path("tables", "headline.tex")] = latex(paper)
     texts[Path(NUMBERS)] = json_text(report)
-    for stale in {*out.glob("tables/*.csv"), *out.glob("figures/*.svg")}:
+    own = ("tables/*.csv", "tables/headline.md", "tables/headline.tex", "figures/*.svg")
+    for stale in {file for pattern in own for file in out.glob(pattern)}:
         if stale.relative_to(out) not in texts:
             stale.unlink()
     for name, text in texts.items():
@@ -87,7 +93,7 @@ def report_from_folders(
     """
     fingerprint = data_fingerprint(data)
     inputs = ReportInputs(
-        triples=_lean(data),
+        triples=lean_folder(data),
         verdicts=read_verdicts(data),
         reference=reference,
         title=title,
@@ -102,11 +108,6 @@ def report_from_folders(
     return report
 
 
-def _lean(data: Path) -> pa.Table:
-    """The triples without their texts, which needn't all fit in memory."""
-    return pa.concat_tables(lean_triples(part) for part in iter_triples(data, rows=_ROWS_AT_ONCE))
-
-
 def _exhibits(report: Report, *, data: Path, verdicts: pa.Table) -> dict[str, Exhibit]:
     """Of the rows that the page shows; the triples are read again, a part at a time."""
     shown = report.disagreements
@@ -114,7 +115,7 @@ def _exhibits(report: Report, *, data: Path, verdicts: pa.Table) -> dict[str, Ex
         return {}
     return exhibits_of(
         shown.triple_ids,
-        triples=iter_triples(data, rows=_ROWS_AT_ONCE),
+        triples=iter_triples(data, rows=ROWS_AT_ONCE),
         verdicts=verdicts,
         judge=shown.judge,
         images=data,
