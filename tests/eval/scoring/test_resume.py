@@ -277,9 +277,11 @@ def test_a_second_run_into_the_same_folder_is_refused_at_once(run, tmp_path):
     assert read_manifest(out).complete
 
 
-@pytest.mark.parametrize("limit_bytes", [1_000, 5_000])
-def test_a_full_disk_is_named_and_what_is_finished_is_kept(run, scored, tmp_path, limit_bytes):
+@pytest.mark.parametrize("full", ["at once", "later"])
+def test_a_full_disk_is_named_and_what_is_finished_is_kept(run, scored, tmp_path, full):
     out = tmp_path / "out"
+    largest = max(file.stat().st_size for file in scored.glob("*.parquet"))
+    limit_bytes = 1_000 if full == "at once" else largest - 1
     free = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, free[1]))
     try:

@@ -22,6 +22,10 @@ def vector(number: int) -> np.ndarray:
     return np.full((2, 3), number, dtype=np.float32)
 
 
+def same(found: np.ndarray | None, wanted: np.ndarray) -> bool:
+    return found is not None and np.array_equal(found, wanted)
+
+
 def filled(folder: Path | None, numbers: range, *, key: str = "k") -> VectorStore:
     store = VectorStore(folder, key=key)
     for number in numbers:
@@ -34,7 +38,7 @@ def held(store: VectorStore, numbers: range) -> list[int]:
     """Those of the numbers whose vectors are kept; each must be its own."""
     found = {number: store.find(digest(number)) for number in numbers}
     for number, own in found.items():
-        assert own is None or np.array_equal(own, vector(number))
+        assert own is None or same(own, vector(number))
     return [number for number, own in found.items() if own is not None]
 
 
@@ -56,7 +60,7 @@ def test_digests_that_begin_alike_are_told_apart(heads):
     for place, name in enumerate(index):
         store.keep(name, vector=vector(place))
     for place, name in enumerate(index):
-        assert np.array_equal(store.find(name), vector(place))
+        assert same(store.find(name), vector(place))
 
 
 def test_digests_that_begin_alike_are_told_apart_on_disk(tmp_path):
@@ -67,7 +71,7 @@ def test_digests_that_begin_alike_are_told_apart_on_disk(tmp_path):
     store.flush()
     again = VectorStore(tmp_path, key="k")
     assert again.find(names[1]) is None
-    assert all(np.array_equal(again.find(names[place]), vector(place)) for place in (0, 2, 3))
+    assert all(same(again.find(names[place]), vector(place)) for place in (0, 2, 3))
 
 
 def test_memory_is_bounded_and_the_oldest_goes_first(tmp_path):
