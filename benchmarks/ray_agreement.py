@@ -22,7 +22,7 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from nsgauge.checkpoints.bundle import Bundle
-from nsgauge.checkpoints.export_merged import export_merged
+from nsgauge.checkpoints.export_merged import export_merged, load_merged
 from nsgauge.checkpoints.manifest import BundleManifest, Thresholds, TrainingFacts
 from nsgauge.data.tables import SourceNote, write_data
 from nsgauge.eval.scoring.ray_engine import Cluster, RayResources, score_folder_on_ray
@@ -208,12 +208,24 @@ def measure(work: Path, *, rows: int, cluster: Cluster) -> dict[str, object]:
     export_merged(tiny_bundle(), out=bundle, overwrite=True)
     write_triples(data, rows=rows, pictures=work / "pictures")
     settings = ScoringSettings(controls_rows=0)
-    given = {"data": data, "settings": settings, "overwrite": True}
     started = time.monotonic()
-    score_folder(bundle, out=work / "local", resources=Resources(device="cpu"), **given)
+    score_folder(
+        load_merged(bundle),
+        data=data,
+        out=work / "local",
+        settings=settings,
+        resources=Resources(device="cpu"),
+        overwrite=True,
+    )
     local = time.monotonic() - started
-    resources = RayResources(device="cpu", cluster=cluster)
-    score_folder_on_ray(bundle, out=work / "ray", resources=resources, **given)
+    score_folder_on_ray(
+        bundle,
+        data=data,
+        out=work / "ray",
+        settings=settings,
+        resources=RayResources(device="cpu", cluster=cluster),
+        overwrite=True,
+    )
     found = agreement(read_scores(work / "local"), second=read_scores(work / "ray"))
     return {
         "rows": found.rows,

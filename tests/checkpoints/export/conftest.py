@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ COMMITTEE = NetworkSettings(
 )
 PLAIN = NetworkSettings(lora=NO_ADAPTERS, fusion=COMMITTEE.fusion, ordinals=3)
 
+FILES = {"lora.safetensors": "0", "heads.safetensors": "0"}
 MakeBundle = Callable[..., Bundle]
 
 
@@ -70,9 +72,8 @@ def make_bundle(manifest: BundleManifest) -> MakeBundle:
         _randomise(built)
         windows = WindowPolicy(**{"max_windows": 3, "prompt_tokens": 6, **policy})
         preset = manifest.preset.model_copy(update={"patch_grid": towers.image.patch_grid})
-        given = {"network": network, "windows": windows, "preset": preset}
-        given |= {"captions": True, "files": {}}
-        changed = manifest.model_copy(update=given)
+        parts = {"network": network, "windows": windows, "preset": preset}
+        changed = manifest.model_copy(update={**parts, "captions": True, "files": FILES})
         return Bundle(
             manifest=changed,
             network=built.requires_grad_(requires_grad=False),
@@ -193,7 +194,7 @@ def triples(tmp_path: Path) -> list[Triple]:
 def rewritten() -> Callable[..., None]:
     """Change a JSON file in place."""
 
-    def rewrite(path: Path, change: Callable[[dict], object]) -> None:
+    def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         content = json.loads(path.read_text())
         change(content)
         path.write_text(json.dumps(content))

@@ -5,9 +5,9 @@ import torch
 
 from nsgauge.checkpoints.export_graphs import Decision, PaddedTower, WindowVectors
 from nsgauge.models.inputs import assemble
-from nsgauge.models.member import Member
 from nsgauge.models.pooling import ReadTokens
 from nsgauge.models.towers.packing import Packed
+from nsgauge.models.windows import RowText
 
 KINDS = ["bert", "mpnet", "clip", "siglip"]
 
@@ -27,8 +27,14 @@ def _padded(packed: Packed) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(params=KINDS)
-def kind(request) -> str:
+def kind(request):
     return request.param
+
+
+def _packed(texts: list[RowText]) -> Packed:
+    packed = assemble(texts, image_slots=[-1] * len(texts)).packed
+    assert packed is not None
+    return packed
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def texts():
 def test_pooled_windows_dont_depend_on_padding(make_bundle, texts, kind):
     bundle = make_bundle(kind)
     tower = bundle.network.text_tower
-    packed = assemble(texts(bundle), image_slots=[-1] * 4).packed
+    packed = _packed(list(texts(bundle)))
     with torch.inference_mode():
         wanted = torch.empty_like(tower(packed))
         wanted[:] = tower(packed)[packed.restore.argsort()]
@@ -57,7 +63,7 @@ def test_pooled_windows_dont_depend_on_padding(make_bundle, texts, kind):
 
 def test_tokens_are_the_packed_ones(make_bundle, texts, kind):
     bundle = make_bundle(kind, committee=True)
-    packed = assemble(texts(bundle), image_slots=[-1] * 4).packed
+    packed = _packed(list(texts(bundle)))
     with torch.inference_mode():
         wanted = bundle.network.text_tower.tokens(packed)
         padded = _padded(packed)
@@ -69,11 +75,11 @@ def test_tokens_are_the_packed_ones(make_bundle, texts, kind):
 def test_each_members_pool_reads_the_same_tokens(make_bundle, texts, kind):
     bundle = make_bundle(kind, committee=True)
     network = bundle.network
-    packed = assemble(texts(bundle), image_slots=[-1] * 4).packed
+    packed = _packed(list(texts(bundle)))
     with torch.inference_mode():
         tokens = network.text_tower.tokens(packed)
         read = ReadTokens.of(tokens, packed=packed, noise=network.token_noise)
-        pools = [member.pool for member in network.members if isinstance(member, Member)]
+        pools = [member.get_submodule("pool") for member in network.members]
         wanted = torch.stack([pool(read) for pool in pools], dim=1)[packed.restore.argsort()]
         found = WindowVectors(network)(**_padded(packed))
     assert torch.allclose(found, wanted, atol=1e-5)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ def merged(make_bundle, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copy(merged, tmp_path) -> Path:
-    return Path(shutil.copytree(merged, tmp_path / "copy"))
+    shutil.copytree(merged, tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def _sign(path: Path) -> None:
@@ -123,7 +125,7 @@ def test_a_manifest_that_doesnt_fit_is_refused(copy, rewritten, change, said):
 
 
 def test_a_trunk_that_timm_would_fetch_is_refused(copy, rewritten):
-    def fetch(content: dict) -> None:
+    def fetch(content: dict[str, Any]) -> None:
         content["towers"]["image"] = None
         vision = content["bundle"]["preset"]["open_clip"]["vision_cfg"]
         vision["timm_model_name"] = "hf-hub:someone/something"

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -20,6 +21,7 @@ from nsgauge.protocol import CELLS
 ALONE = """\
 import runpy, sys
 from pathlib import Path
+from typing import Any
 for name in ("torch", "nsgauge", "scipy", "pydantic", "pyarrow", "transformers"):
     sys.modules[name] = None
 sys.argv = sys.argv[1:]
@@ -42,7 +44,7 @@ def exported(make_bundle, tmp_path_factory):
     return bundle, folder
 
 
-def _alone(folder: Path, *arguments: object) -> list[dict]:
+def _alone(folder: Path, *arguments: object) -> list[dict[str, Any]]:
     script = [sys.executable, "-c", ALONE, folder / "example.py", *arguments]
     done = subprocess.run(list(map(str, script)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

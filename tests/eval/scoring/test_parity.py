@@ -16,9 +16,11 @@ def _scores(unsafe: np.ndarray, *, threshold: float = 0.5, unscored: int = 0) ->
     """Scores with half of `unsafe` in either unsafe cell; the last rows aren't scored."""
     rows = len(unsafe)
     missing = np.arange(rows) >= rows - unscored
-    halves = {cell: unsafe / 2 if "unsafe" in cell else (1 - unsafe) / 2 for cell in CELLS}
+    halves = {str(c): unsafe / 2 if "unsafe" in c else (1 - unsafe) / 2 for c in CELLS}
     halves |= {"unsafe": unsafe, "not_grounded": np.full(rows, 0.5)}
-    columns = {name: pa.array(v, pa.float32(), mask=missing) for name, v in halves.items()}
+    columns: dict[str, object] = {
+        name: pa.array(numbers, pa.float32(), mask=missing) for name, numbers in halves.items()
+    }
     columns |= {
         "triple_id": [f"t{row}" for row in range(rows)],
         "status": ["image_error" if gone else "scored" for gone in missing],

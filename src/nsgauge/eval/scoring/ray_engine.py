@@ -6,7 +6,7 @@ scored, so every machine must see the data folder, the bundle and the cache unde
 
 import importlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
