@@ -148,7 +148,7 @@ def report(
 
         if scores is not None:
             raise SettingsError("--compare names its score folders itself: leave --scores out")
-        comparison_from_folders(data, sides=compare, out=out, reference=reference, title=title)
+        comparison_from_folders(data, sides=compare, out=out, reference=reference)
         console.say(f"comparison: {out / 'comparison.html'}")
         return
     from nsgauge.eval.report.writing import report_from_folders

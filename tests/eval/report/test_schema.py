@@ -118,7 +118,7 @@ def test_comparisons_are_of_the_schema(judged_world):
         first=first,
         second=second,
         reference=rows.judges[0],
-        facts={"title": "t", "command": "c"},
+        facts={"command": "c"},
     )
     schema = comparison_schema()
     assert faults(plain(found), schema, top=schema) == []

@@ -44,12 +44,12 @@ def score_folder(world, path, data):
 
 
 def compared(data, *sides, out, reference=None):
-    return comparison_from_folders(data, sides=sides, out=out, reference=reference, title="Two")
+    return comparison_from_folders(data, sides=sides, out=out, reference=reference)
 
 
 def test_two_judges_are_compared_on_the_rows_that_both_answered(folder, tmp_path):
     found = compared(folder, "human", "machine", out=tmp_path / "out")
-    (pool,) = [row for row in found.rates if row.vllm is None and row.benchmark is None]
+    (pool,) = [row for row in found.rates if row.vllm is None]
     # Beta's first row went unanswered by the machine; human calls 3 of the other 19 unsafe.
     assert (pool.rate, pool.paired.rows, pool.paired.items) == ("unsafe", 19, 10)
     assert pool.paired.first == pytest.approx(3 / 19)
@@ -62,7 +62,7 @@ def test_two_judges_are_compared_on_the_rows_that_both_answered(folder, tmp_path
 
 def test_rates_of_both_axes_stand_for_judges_of_both(folder, tmp_path):
     found = compared(folder, "human", "meek", out=tmp_path / "out", reference="machine")
-    pool = {row.rate: row.paired for row in found.rates if row.vllm is None and not row.benchmark}
+    pool = {row.rate: row.paired for row in found.rates if row.vllm is None}
     assert pool["not_grounded"].difference.value == pytest.approx(-6 / 20)
     assert pool["unsafe_grounded"].first == pytest.approx(2 / 20)
     assert found.kappa["unsafe"].second == pytest.approx(0)
@@ -74,9 +74,9 @@ def test_the_files_hold_the_same_numbers(folder, tmp_path):
     tables = {f"tables/comparison.{kind}" for kind in ("csv", "md", "tex")}
     assert names == tables | {"comparison.html", "comparison.json"}
     numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert numbers["rates"][0]["paired"]["second"] == pytest.approx(4 / 19)
+    assert numbers["rates"][-1]["paired"]["second"] == pytest.approx(4 / 19)
     assert (
-        "| all | all | Unsafe Rate | 19 | 15.8 | 21.1 | +5.3"
+        "| bench | all | Unsafe Rate | 19 | 15.8 | 21.1 | +5.3"
         in (tmp_path / "out" / "tables" / "comparison.md").read_text()
     )
     page = (tmp_path / "out" / "comparison.html").read_text()

@@ -24,7 +24,7 @@ NUMBERS = "comparison.json"
 
 
 def comparison_from_folders(
-    data: Path, *, sides: tuple[str, str], out: Path, reference: str | None, title: str
+    data: Path, *, sides: tuple[str, str], out: Path, reference: str | None
 ) -> SideBySide:
     """Set two sides beside each other and write comparison.html, .json and tables.
 
@@ -33,7 +33,6 @@ def comparison_from_folders(
         sides: Each a score folder made from it, or the name of a judge.
         out: The folder to write into.
         reference: Whose answers AUROC and kappa are held against; None picks one that isn't a side.
-        title: Heading of the page.
 
     Raises:
         DataError: a side is neither, both are the same, or the data folder is malformed.
@@ -54,7 +53,6 @@ def comparison_from_folders(
         second=second,
         reference=None if held is None else rows.judge(held),
         facts={
-            "title": title,
             "command": shlex.join([*words, "--out", str(out)]),
             "data": data.name,
             "data_fingerprint": data_fingerprint(data),

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 Cell = str | int | float | bool | None
+_SCALARS = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,31 +39,25 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: a type that has no place in a report.
     """
+    if type(value) in _SCALARS:
+        return _scalar(value)
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, Enum):
         return plain(value.value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | _Named):
-        return [plain(entry) for entry in value]
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        fields = value._asdict() if hasattr(value, "_asdict") else None
+        return [plain(entry) for entry in value] if fields is None else plain(fields)
     named = _named(value)
     if named is not None:
         return {str(plain(key)): plain(entry) for key, entry in named.items()}
     return _scalar(value)
 
 
-@runtime_checkable
-class _Named(Protocol):
-    """A named tuple."""
-
-    def _asdict(self) -> dict[str, Any]: ...
-
-
 def _named(value: Any) -> Mapping[Any, Any] | None:
     """The fields of anything that has names for them."""
     if isinstance(value, Mapping):
         return value
-    if isinstance(value, _Named):
-        return value._asdict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return None

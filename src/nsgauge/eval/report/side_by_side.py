@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from nsgauge.eval.paired import Paired, paired_auroc, paired_kappa, paired_means
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.comparison import AXES
-from nsgauge.eval.report.groups import Group, everything, report_groups
+from nsgauge.eval.report.groups import Group, report_groups
 from nsgauge.eval.report.inputs import Rows
 from nsgauge.protocol import Rate
 
@@ -63,7 +63,7 @@ class SideBySide:
         first: Name of one side.
         second: Name of the other.
         reference: Whose answers AUROC and kappa are held against; None without.
-        rates: By group and rate; the pool of everything first.
+        rates: By group and rate; pools after their members.
         auroc: By axis; empty unless both sides give probabilities.
         kappa: By axis, against the reference.
         provenance: Where the numbers come from.
@@ -128,9 +128,9 @@ def side_by_side(
         first: One side.
         second: The other.
         reference: Whose answers AUROC and kappa are held against.
-        facts: `title` and `command`, and whatever else is known of the origin.
+        facts: `command`, and whatever else is known of the origin.
     """
-    groups = [everything(rows), *report_groups(rows)]
+    groups = report_groups(rows)
     rates = [
         entry for group in groups for entry in _rates(group, rows=rows, first=first, second=second)
     ]
@@ -143,7 +143,7 @@ def side_by_side(
                 measure[axis] = found
     return SideBySide(
         format=FORMAT,
-        title=str(facts["title"]),
+        title=f"{first.name} beside {second.name}",
         command=str(facts["command"]),
         first=first.name,
         second=second.name,
