@@ -7,6 +7,10 @@ from benchmarks import msts_rates
 from benchmarks.msts_rates import Pool, table
 
 
+def lines_of(pool, **options):
+    return {(line["road"], line["rate"]): line for line in table(pool, **options)}
+
+
 @pytest.fixture
 def pool(monkeypatch):
     monkeypatch.setattr(msts_rates, "LABELS", 60)
@@ -26,9 +30,7 @@ def pool(monkeypatch):
 
 @pytest.mark.parametrize("by_item", [False, True])
 def test_every_road_has_a_line_for_every_rate_that_it_speaks_of(pool, by_item):
-    lines = {
-        (line["road"], line["rate"]): line for line in table(pool, repetitions=4, by_item=by_item)
-    }
+    lines = lines_of(pool, repetitions=4, by_item=by_item)
     roads = ("people_only", "classifier", "judge", "both", "both_1000")
     rates = ("unsafe", "not_grounded", "unsafe_grounded")
     checked = {(road, rate) for road in roads for rate in rates}

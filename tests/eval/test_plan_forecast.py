@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from nsgauge.data.plan_file import Design
 from nsgauge.errors import SettingsError
@@ -78,6 +79,14 @@ def test_a_uniform_draw_is_forecast_by_the_textbook():
     assert (found.units, found.triples) == (100, 100)
     assert found.widths[Rate.UNSAFE] == pytest.approx(width)
     assert found.widths[Rate.UNSAFE_GROUNDED] < width
+
+
+def test_rare_things_are_forecast_by_exact_limits():
+    rare = np.tile([0.98, 0.02, 0.0, 0.0], (1000, 1))
+    pool, settings = units(rare)
+    low, high = proportion_confint(2, 100, method="beta")
+    found = forecast(pool, size=100, settings=settings).widths
+    assert found[Rate.UNSAFE] == pytest.approx(high - low)
 
 
 def test_without_scores_the_worst_is_expected():

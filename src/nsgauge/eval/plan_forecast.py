@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from nsgauge.eval.intervals import t_quantile
+from nsgauge.eval.intervals import clopper_pearson, t_quantile
 from nsgauge.eval.plan_draw import inclusion, least_size
 from nsgauge.eval.plan_settings import PlanSettings
 from nsgauge.eval.plan_units import Units
+from nsgauge.eval.plus_two import SCARCE
 from nsgauge.protocol import RATES, Rate
 
 STEP = 100
@@ -55,10 +56,7 @@ def forecast(units: Units, *, size: int, settings: PlanSettings) -> Forecast:
     return Forecast(
         units=min(size, len(units.names)),
         triples=round(float(chances @ responses)),
-        widths={
-            rate: _width(units.variance[rate], chances=chances, responses=len(units.unit_of))
-            for rate in RATES
-        },
+        widths={rate: _width(units, rate=rate, chances=chances) for rate in RATES},
     )
 
 
@@ -92,17 +90,16 @@ def size_for(units: Units, *, width: float, settings: PlanSettings) -> int:
     return high
 
 
-def _width(
-    variance: Float[np.ndarray, " units"],
-    *,
-    chances: Float[np.ndarray, " units"],
-    responses: int,
-) -> float:
-    """Of one rate's interval: sampling, and the two extra rows of the estimator."""
+def _width(units: Units, *, rate: Rate, chances: Float[np.ndarray, " units"]) -> float:
+    """Of one rate's interval: sampling, the two extra rows, and exact limits for rare things."""
     weights = 1 / chances
     # Kish's effective number of the draws that may be expected.
     drawn = len(chances) ** 2 / float(weights.sum())
     left = 1 - float(chances.mean())
-    sampling = float((1 - chances) @ (weights * variance)) / responses**2
-    total = sampling + left / drawn**2
-    return min(1.0, 2 * t_quantile(_CONFIDENCE, freedom=drawn + 1) * float(total) ** 0.5)
+    sampling = float((1 - chances) @ (weights * units.variance[rate])) / len(units.unit_of) ** 2
+    half = t_quantile(_CONFIDENCE, freedom=drawn + 1) * (sampling + left / drawn**2) ** 0.5
+    share = units.share[rate]
+    if left == 0 or drawn * min(share, 1 - share) >= SCARCE:
+        return min(1.0, 2 * half)
+    exact = clopper_pearson(share * drawn, rows=drawn, confidence=_CONFIDENCE)
+    return min(1.0, max(2 * half, exact.high - exact.low))

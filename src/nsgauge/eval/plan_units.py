@@ -41,6 +41,7 @@ class Units:
         uncertainty: Per unit, sqrt(f (1 - f)) of the probability f; for an item, the root of the
             sum of f (1 - f) over its responses.
         variance: By rate and unit, the sum of f (1 - f) of the rate's probability f.
+        share: By rate, the mean of f over all rows.
     """
 
     names: list[str]
@@ -49,6 +50,7 @@ class Units:
     stratum_of: Int[np.ndarray, " units"]
     uncertainty: Float[np.ndarray, " units"]
     variance: dict[Rate, Float[np.ndarray, " units"]]
+    share: dict[Rate, float]
 
     @property
     def sizes(self) -> Int[np.ndarray, " strata"]:
@@ -97,6 +99,7 @@ def units_of(rows: pa.Table, *, scores: pa.Table | None, settings: PlanSettings)
             rate: np.bincount(unit_of, values, len(names)).astype(np.float64)
             for rate, values in spread.items()
         },
+        share={rate: _mean(values) for rate, values in told.items()},
     )
 
 
@@ -158,6 +161,12 @@ def _floats(column: pa.ChunkedArray) -> Float[np.ndarray, " rows"]:
 def _variance(probability: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
     variance = np.maximum(probability * (1 - probability), 0)
     return np.where(np.isnan(variance), _UNSCORED_VARIANCE, variance)
+
+
+def _mean(probability: Float[np.ndarray, " rows"]) -> float:
+    """Of the probabilities; a row without one is as likely as not."""
+    known = np.where(np.isnan(probability), 0.5, probability)
+    return float(known.mean()) if len(known) else 0.5
 
 
 def _means(

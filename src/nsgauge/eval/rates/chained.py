@@ -65,7 +65,8 @@ def chained_rates(chain: Chain, *, confidence: float) -> RateTable:
         return census_rates(people.cells, naive=chain.scores, clusters=items, confidence=confidence)
     fault = None if judge.known.all() else fault_of(chain.design, judged=judge.known)
     hops = _Hops.of(chain, fault=fault)
-    standing = status_of(hops.draw, labels=len(people.cells), fault=fault)
+    done = f"labelled by people, {len(judge.cells)} judged"
+    standing = status_of(hops.draw, labels=len(people.cells), fault=fault, done=done)
 
     def estimate(rate: Rate, value: float) -> RateEstimate:
         weights, positive = rate_weights(rate), people.cells @ rate_weights(rate)

@@ -60,16 +60,19 @@ def corrected_rates(
     return rate_table(_shares(labels, scores=scores, draw=draw), estimate=estimate)
 
 
-def status_of(draw: Draw, *, labels: int, fault: str | None) -> tuple[RateStatus, str]:
+def status_of(
+    draw: Draw, *, labels: int, fault: str | None, done: str = "judged"
+) -> tuple[RateStatus, str]:
     """What rates may be taken for, and one sentence that says why.
 
     Args:
         draw: The rows whose labels count as the truth.
         labels: How many they are.
         fault: Why no interval can be trusted, if anything speaks against it.
+        done: What was done to these rows.
     """
     rows = labels + int(draw.left.sum())
-    note = f"{labels} of {rows} rows judged ({draw.draws} independent draws)"
+    note = f"{labels} of {rows} rows {done} ({draw.draws} independent draws)"
     if fault is not None:
         return RateStatus.INSUFFICIENT, f"{fault}; {note}"
     if draw.draws < MINIMUM_JUDGED:

@@ -48,6 +48,15 @@ def estimate_rates(
         ValueError: arrays of other lengths, cells that aren't four shares that sum to one, a label
             that is NaN in part, or people's labels on rows that the judge didn't see.
 
+    Example:
+        >>> from nsgauge.eval.rates import SimpleRandom
+        >>> judged = np.full((200, 4), np.nan)
+        >>> judged[:100] = np.eye(4)[[1] * 30 + [0] * 70]
+        >>> table = estimate_rates(judged, scores=None, design=SimpleRandom())
+        >>> unsafe = table.rates["unsafe"]
+        >>> [round(number, 3) for number in (unsafe.value, unsafe.low, unsafe.high)]
+        [0.3, 0.238, 0.366]
+
     Source: points by generalised regression (`greg`), intervals by AC+2 (`one_hop`, `two_hops`).
     """
     check_confidence(confidence)
