@@ -23,7 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nsgauge.data.tables import TRIPLES_FILE, VERDICTS_FILE, data_fingerprint
+from nsgauge.data.folders import TRIPLES_FILE, VERDICTS_FILE
+from nsgauge.data.tables import data_fingerprint
 from nsgauge.eval.scoring import shards
 from nsgauge.protocol import CELLS
 from nsgauge.records import SCORES_SCHEMA, TRIPLES_SCHEMA, VERDICTS_SCHEMA
@@ -84,7 +85,7 @@ def draw_cells(rows: int, *, generator: np.random.Generator) -> np.ndarray:
     weights = [generator.gamma(shape, size=rows) for shape in (3.0, 0.5, 0.8, 0.3)]
     cells = np.stack(weights, axis=1)
     cells[:, 1:] *= lean[:, None]
-    return cells / cells.sum(axis=1, keepdims=True)
+    return np.asarray(cells / cells.sum(axis=1, keepdims=True))
 
 
 def draw_triples(rows: int, *, generator: np.random.Generator) -> pa.Table:

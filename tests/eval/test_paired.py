@@ -1,10 +1,12 @@
 """Paired differences: against scikit-learn and resampled items, and their coverage."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from nsgauge.eval.paired import paired_auroc, paired_kappa, paired_means
+from nsgauge.eval.paired import Paired, paired_auroc, paired_kappa, paired_means
 
 
 def world(draw, *, items=150, per_item=2, noise=(0.6, 1.0)):
@@ -31,6 +33,12 @@ def resampled(measure, arrays, item, *, draws=150, seed=0):
     return np.std(found)
 
 
+def sure(found: Paired | None) -> Any:
+    """What is known to be defined."""
+    assert found is not None
+    return found
+
+
 def half(paired):
     low, high = paired.difference.low, paired.difference.high
     return (high - low) / 2 / 1.976
@@ -38,7 +46,7 @@ def half(paired):
 
 def test_two_aurocs_are_those_of_scikit_learn_with_the_spread_of_resampled_items():
     positive, first, second, item = world(np.random.default_rng(1))
-    found = paired_auroc(positive, first=first, second=second, clusters=item)
+    found = sure(paired_auroc(positive, first=first, second=second, clusters=item))
     assert found.first == pytest.approx(roc_auc_score(positive, first), abs=1e-12)
     assert found.second == pytest.approx(roc_auc_score(positive, second), abs=1e-12)
     assert found.difference.value == pytest.approx(found.second - found.first)
@@ -52,7 +60,7 @@ def test_two_aurocs_are_those_of_scikit_learn_with_the_spread_of_resampled_items
 def test_two_kappas_are_those_of_scikit_learn_with_the_spread_of_resampled_items():
     positive, first, second, item = world(np.random.default_rng(2))
     labels, ours, theirs = (side.astype(np.int64) for side in (positive, first > 0.5, second > 0.5))
-    found = paired_kappa(labels, first=ours, second=theirs, categories=2, clusters=item)
+    found = sure(paired_kappa(labels, first=ours, second=theirs, categories=2, clusters=item))
     assert found.first == pytest.approx(cohen_kappa_score(labels, ours), abs=1e-12)
     assert found.second == pytest.approx(cohen_kappa_score(labels, theirs), abs=1e-12)
     spread = resampled(
@@ -71,25 +79,25 @@ def test_intervals_of_paired_rates_cover(share):
         easy = np.repeat(draw.random(60), 2)
         first = (easy * 0.5 + 0.5 * draw.random(120) < share).astype(np.float64)
         second = (easy * 0.5 + 0.5 * draw.random(120) < share).astype(np.float64)
-        found = paired_means(first, second=second, clusters=np.repeat(np.arange(60), 2))
+        found = sure(paired_means(first, second=second, clusters=np.repeat(np.arange(60), 2)))
         covered += found.difference.low <= 0 <= found.difference.high
     assert covered / 600 >= 0.93
 
 
 def test_sides_that_always_agree_leave_room_for_doubt():
     same = np.resize([0.0, 1.0], 50)
-    found = paired_means(same, second=same)
+    found = sure(paired_means(same, second=same))
     assert found.difference.value == 0
     assert found.difference.low < 0 < found.difference.high
     labels = same.astype(np.int64)
-    kappa = paired_kappa(labels, first=labels, second=labels, categories=2)
+    kappa = sure(paired_kappa(labels, first=labels, second=labels, categories=2))
     assert kappa.difference == (0.0, None, None)
 
 
 def test_swapping_the_sides_turns_the_difference():
     positive, first, second, item = world(np.random.default_rng(4))
-    one = paired_auroc(positive, first=first, second=second, clusters=item).difference
-    other = paired_auroc(positive, first=second, second=first, clusters=item).difference
+    one = sure(paired_auroc(positive, first=first, second=second, clusters=item)).difference
+    other = sure(paired_auroc(positive, first=second, second=first, clusters=item)).difference
     assert one == pytest.approx((-other.value, -other.high, -other.low))
 
 

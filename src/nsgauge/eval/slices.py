@@ -90,7 +90,7 @@ def slice_calibration(
     ecce = _ecce(residual, probability=probability, expected=expected)
     inflation = _clustering(residual, codes=codes)
     half = t_quantile(0.95, freedom=max(items - 1, 1)) * deviation
-    quantiles = stats.t.ppf([1 - LEVEL / 2, POWER], df=max(items - 1, 1))
+    reach = sum(float(stats.t.ppf(at, df=max(items - 1, 1))) for at in (1 - LEVEL / 2, POWER))
     return SliceCalibration(
         rows=rows,
         items=items,
@@ -100,7 +100,7 @@ def slice_calibration(
         p_value=float(2 * stats.t.sf(abs(mean) / deviation, df=items - 1)) if tested else None,
         ecce=ecce,
         ecce_p_value=range_p_value(ecce / inflation) if tested and ecce is not None else None,
-        detectable=float(quantiles.sum() * deviation) if tested else None,
+        detectable=reach * deviation if tested else None,
     )
 
 
@@ -157,7 +157,7 @@ def _clustering(residual: Float[np.ndarray, " rows"], *, codes: np.ndarray) -> f
     if by_row == 0:
         return 1.0
     sums = np.bincount(codes, weights=residual)
-    return float(max(1.0, sums @ sums / by_row) ** 0.5)
+    return float(np.sqrt(max(1.0, float(sums @ sums) / by_row)))
 
 
 def _adjusted(p_values: Sequence[float | None]) -> list[float | None]:

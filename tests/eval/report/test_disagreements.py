@@ -11,6 +11,7 @@ SURE, DOUBTFUL, SAFE = [0.1, 0.9, 0.0, 0.0], [0.4, 0.6, 0.0, 0.0], [1.0, 0.0, 0.
 def found_in(world, *, cases=16, seed=0):
     inputs = world.inputs()
     rows = join_rows(inputs)
+    assert rows.scores is not None
     return disagreements(
         rows,
         ids=inputs.triples["triple_id"],

@@ -7,6 +7,7 @@ import pytest
 from nsgauge.eval.report.contents import build_report
 from nsgauge.eval.report.paper_tables import PaperTable, headline_paper, latex, markdown
 from nsgauge.eval.report.writing import write_report
+from nsgauge.protocol import Rate
 
 HOSTILE = (
     "a|b",
@@ -48,12 +49,15 @@ def test_a_name_runs_nothing_in_latex(name):
 def test_the_headline_has_a_line_a_group_with_the_pages_numbers(simulated, tmp_path):
     report = build_report(simulated(60, judged_share=0.7).inputs())
     paper = headline_paper(report)
+    assert paper is not None
+    assert report.headline is not None
     assert [row[:2] for row in paper.rows] == [
         ("bench", "alpha"),
         ("bench", "beta"),
         ("bench", "all"),
     ]
-    value = report.headline.rows[0].best["unsafe"].value
+    value = report.headline.rows[0].best[Rate.UNSAFE].value
+    assert value is not None
     assert paper.rows[0][4].startswith(f"{100 * value:.1f} (")
     write_report(report, tmp_path)
     assert (tmp_path / "tables" / "headline.md").read_text() == markdown(paper)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,7 +15,7 @@ from nsgauge.eval.report.side_by_side import judge_side, side_by_side
 from nsgauge.records import SCORES_SCHEMA
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-KINDS = {
+KINDS: dict[str, Any] = {
     "object": dict,
     "array": list,
     "string": str,
@@ -57,8 +58,9 @@ def faults(value, schema, *, top, at="$"):
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(is_of(value, kind) for kind in kinds):
         return [f"{at}: {value!r} is no {kinds}"]
-    parts = {dict: of_object, list: of_array}.get(type(value)) if kinds else None
-    return parts(value, schema, top=top, at=at) if parts else []
+    if not kinds or not isinstance(value, dict | list):
+        return []
+    return (of_object if isinstance(value, dict) else of_array)(value, schema, top=top, at=at)
 
 
 def of_object(value, schema, *, top, at):

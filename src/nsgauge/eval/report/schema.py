@@ -62,13 +62,17 @@ def _named(kind: type, *, definitions: dict[str, Schema]) -> Schema:
     if issubclass(kind, Enum):
         return {"enum": [member.value for member in kind]}
     hints = get_type_hints(kind)
-    fields = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]
+    fields = list(getattr(kind, "_fields", ())) or _fields(kind)
     return {
         "type": "object",
         "properties": {name: _schema_of(hints[name], definitions=definitions) for name in fields},
-        "required": list(fields),
+        "required": fields,
         "additionalProperties": False,
     }
+
+
+def _fields(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def _generic(kind: Any, *, definitions: dict[str, Schema]) -> Schema:

@@ -136,7 +136,9 @@ def side_by_side(
     ]
     auroc: dict[str, Paired] = {}
     kappa: dict[str, Paired] = {}
-    for axis in AXES if reference is not None else ():
+    for axis in AXES:
+        if reference is None:
+            break
         held = _against(axis, rows=rows, first=first, second=second, reference=reference)
         for found, measure in zip(held, (auroc, kappa), strict=True):
             if found is not None:

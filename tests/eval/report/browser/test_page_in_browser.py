@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from nsgauge.eval.report.comparing import write_comparison
 from nsgauge.eval.report.contents import build_report
 from nsgauge.eval.report.exhibits import exhibits_of
+from nsgauge.eval.report.inputs import join_rows
+from nsgauge.eval.report.side_by_side import judge_side, side_by_side
 from nsgauge.eval.report.writing import write_report
 
 # Each tries to be more than text: a mark on `window`, a dialog, a request, a style or a formula.
@@ -57,6 +60,14 @@ _STRUCTURE = """JSON.stringify([...document.querySelectorAll("*")].map(element =
   [element.tagName, ...element.getAttributeNames()].join(" ")))"""
 _AXE_SAID = """axe.run(document, {resultTypes: ["violations"]}).then(found =>
   found.violations.map(fault => [fault.id, fault.nodes.length, fault.nodes[0].html]))"""
+
+
+def axe_faults(browser):
+    """What axe-core has against the page that is open."""
+    package = pytest.importorskip("axe_core_python", reason="axe-core isn't installed")
+    script = Path(package.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    browser.run(f"{script};0")
+    return browser.run(_AXE_SAID)
 
 
 def named(world, names):
@@ -123,6 +134,20 @@ def test_hostile_texts_leave_the_page_as_it_is_with_tame_ones(tame_and_hostile, 
     assert browser.run("getComputedStyle(document.querySelector('main')).display") == "block"
 
 
+def test_a_comparison_of_hostile_names_runs_nothing(simulated, browser, tmp_path):
+    rows = join_rows(named(simulated(0), PAYLOADS))
+    hostile, other = judge_side(rows.judges[0]), judge_side(rows.judge("other"))
+    facts = {"command": "".join(PAYLOADS)}
+    found = side_by_side(rows, first=hostile, second=other, reference=rows.judges[2], facts=facts)
+    page = write_comparison(found, tmp_path)
+    browser.open(page)
+    assert browser.run("document.querySelectorAll('tbody tr').length") > 10
+    assert browser.run("window.hit") is None
+    assert browser.asked_for() == [page.as_uri()]
+    assert browser.faults() == []
+    assert axe_faults(browser) == []
+
+
 def test_texts_are_veiled_until_they_are_clicked(tame_and_hostile, browser):
     browser.open(tame_and_hostile[1] / "report.html")
     assert browser.run("document.querySelectorAll('blockquote').length") > 20
@@ -142,12 +167,9 @@ def test_no_table_holds_a_formula(tame_and_hostile):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])
 def test_axe_finds_no_fault(full_report, browser, scheme, width):
-    package = pytest.importorskip("axe_core_python", reason="axe-core isn't installed")
-    script = Path(package.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     browser.show(scheme=scheme, width=width)
     browser.open(full_report / "report.html")
-    browser.run(f"{script};0")
-    assert browser.run(_AXE_SAID) == []
+    assert axe_faults(browser) == []
 
 
 @pytest.mark.parametrize("width", [1200, 390])
