@@ -31,6 +31,7 @@ from nsgauge.protocol import CELLS, RATE_CELLS, Rate
 
 RUNTIME = {"export_runtime": "nsgauge_onnx.py", "export_reading": "nsgauge_reading.py"}
 EXAMPLE_FILE = "example.py"
+AXES = ("unsafe", "not_grounded")
 ONNX_FOLDER = FolderKind(
     noun="ONNX folder",
     marker=SETTINGS,
@@ -121,13 +122,10 @@ def _settings(bundle: Bundle) -> dict[str, Any]:
         },
         "lexical": None if lexical is None else {"longest": lexical.longest},
         "cells": [str(cell) for cell in CELLS],
-        "axes": {axis: [str(cell) for cell in RATE_CELLS[Rate(axis)]] for axis in _AXES},
+        "axes": {axis: [str(cell) for cell in RATE_CELLS[Rate(axis)]] for axis in AXES},
         "calibrator": manifest.calibrator.model_dump(mode="json"),
         "thresholds": manifest.thresholds.model_dump(mode="json"),
     }
-
-
-_AXES = ("unsafe", "not_grounded")
 
 
 def _channels(network: Network) -> dict[str, np.ndarray]:
