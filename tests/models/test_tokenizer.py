@@ -127,6 +127,14 @@ def test_clip_ids_of_ascii_are_open_clips(clip, open_clips, text):
     assert_open_clips(clip, open_clips, text=text)
 
 
+def test_forgotten_words_are_learned_again(open_clips, monkeypatch):
+    monkeypatch.setattr("nsgauge.models.tokenizer.WORDS_KNOWN", 5)
+    parts = clip_vocabulary()
+    small = TextTokenizer.clip(parts.vocabulary, merges=parts.merges, clean=parts.clean)
+    for text in ("one two three", "four five six seven eight nine", "one ten"):
+        assert list(small.ids([text, text[:3]])[0]) == open_clips.encode(text)
+
+
 def assert_open_clips(clip: TextTokenizer, open_clips: Any, *, text: str) -> None:
     # The reference takes what spells out one of its control tokens for the token itself.
     cleaned = open_clips.clean_fn(text)

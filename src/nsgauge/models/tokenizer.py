@@ -20,6 +20,11 @@ CHARACTERS_READ = 200_000
 # s, which is its own lower case, for an s, and drops U+0345, a mark whose upper case is a letter.
 _CLIP_WORDS = r"'[s\x{17f}]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
 
+# The same on ASCII, whose words are few enough to be remembered.
+_CLIP_ASCII_WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
+WORDS_KNOWN = 2**17
+"""At most so many words are remembered; then all are forgotten."""
+
 # What cleaning can change beside white space and case: text that isn't ASCII, HTML's entities, and
 # control characters but tab, line feed, form feed and carriage return.
 _NEEDS_CLEANING = re.compile(r"[^\t\n\f\r -%'-~]")
@@ -48,9 +53,11 @@ class TextTokenizer:
         end: Id that closes every window.
         pad: Id that fills every window up to the context; None where windows end with `end`.
         between: Ids between the first text's `end` and the second text of a pair.
+        words: What a cleaned ASCII text splits into, where each word is read by itself; None has
+            Rust split every text.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a tokenizer adds around texts
         self,
         tokenizer: Tokenizer,
         *,
@@ -59,6 +66,7 @@ class TextTokenizer:
         end: int,
         pad: int | None = None,
         between: tuple[int, ...] = (),
+        words: re.Pattern[str] | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._clean = clean
@@ -66,6 +74,8 @@ class TextTokenizer:
         self.end = end
         self.pad = pad
         self.between = between
+        self._words = words
+        self._known: dict[str, list[int]] = {}
 
     @classmethod
     def wordpiece(cls, path: Path) -> "TextTokenizer":
@@ -112,7 +122,7 @@ class TextTokenizer:
             plain = _NEEDS_CLEANING.search(text) is None
             return " ".join(text.split()).lower() if plain else clean(text)
 
-        return cls(tokenizer, clean=quickly_cleaned, start=start, end=end)
+        return cls(tokenizer, clean=quickly_cleaned, start=start, end=end, words=_CLIP_ASCII_WORDS)
 
     @classmethod
     def padded(
@@ -124,9 +134,14 @@ class TextTokenizer:
     def encode(self, texts: Sequence[str]) -> TokenIds:
         """Token ids of texts as columns; anything past `CHARACTERS_READ` is not read."""
         cleaned = [self._clean(_encodable(text[:CHARACTERS_READ])) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(cleaned, add_special_tokens=False)
-        # An `encoding.ids` is a list made anew: asked for once.
-        ids = [encoding.ids for encoding in encodings]
+        split = [self._split(text) for text in cleaned]
+        self._learn(split)
+        whole = [text for text, words in zip(cleaned, split, strict=True) if words is None]
+        read = iter(self._in_rust(whole))
+        ids = [
+            next(read) if words is None else [i for word in words for i in self._known[word]]
+            for words in split
+        ]
         bounds = np.zeros(len(ids) + 1, dtype=np.int64)
         np.cumsum([len(own) for own in ids], out=bounds[1:])
         flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(bounds[-1]))
@@ -136,6 +151,23 @@ class TextTokenizer:
         """Token ids of each text, as `encode` gives them."""
         encoded = self.encode(texts)
         return [tuple(own.tolist()) for own in np.split(encoded.ids, encoded.bounds[1:-1])]
+
+    def _split(self, text: str) -> list[str] | None:
+        """The words of a text whose words are known to be read one by one; None of another."""
+        return self._words.findall(text) if self._words is not None and text.isascii() else None
+
+    def _learn(self, split: Sequence[list[str] | None]) -> None:
+        """Read the words that are new: most of the others come again in every text."""
+        new = {word for words in split for word in words or () if word not in self._known}
+        if len(self._known) + len(new) > WORDS_KNOWN:
+            self._known = {}
+            new = {word for words in split for word in words or ()}
+        ordered = sorted(new)
+        self._known.update(zip(ordered, self._in_rust(ordered), strict=True))
+
+    def _in_rust(self, texts: list[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
 
 def _whole(tokenizer: Tokenizer) -> Tokenizer:
