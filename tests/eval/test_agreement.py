@@ -3,9 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics
+from statsmodels.stats.inter_rater import cohens_kappa
+from torchmetrics.functional import classification
 
 from nsgauge.eval.agreement import (
     OUTCOMES,
@@ -27,6 +31,7 @@ def answers(draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(draw(bits)), np.array(draw(bits)), np.array(draw(tenths)) / 10
 
 
+@settings(deadline=None)
 @given(answers())
 def test_the_measures_are_scikit_learns_where_they_are_defined(drawn):
     reference, predicted, probability = drawn
@@ -58,6 +63,40 @@ def test_the_measures_are_scikit_learns_where_they_are_defined(drawn):
     assert (found.recall is None) == (not reference.any())
 
 
+def test_the_measures_are_those_of_torchmetrics_to_six_digits():
+    draw = np.random.default_rng(8)
+    probability = draw.beta(0.7, 2.0, size=900).astype(np.float32).astype(np.float64)
+    reference = draw.random(900) < probability**1.2
+    found = axis_agreement(reference, predicted=probability > 0.5, probability=probability)
+    given = torch.tensor(probability, dtype=torch.float32), torch.tensor(reference.astype(int))
+    theirs = {
+        "accuracy": classification.binary_accuracy,
+        "precision": classification.binary_precision,
+        "recall": classification.binary_recall,
+        "f1": classification.binary_f1_score,
+        "kappa": classification.binary_cohen_kappa,
+        "mcc": classification.binary_matthews_corrcoef,
+        "auroc": classification.binary_auroc,
+        "auprc": classification.binary_average_precision,
+    }
+    for name, measure in theirs.items():
+        assert getattr(found, name) == pytest.approx(float(measure(*given)), abs=1e-6), name
+
+
+def test_kappas_spread_is_that_of_statsmodels():
+    draw = np.random.default_rng(9)
+    reference = draw.random(400) < 0.3
+    predicted = np.where(draw.random(400) < 0.8, reference, ~reference)
+    found = axis_agreement(reference, predicted=predicted)
+    theirs = cohens_kappa(np.array(found.confusion))
+    assert found.kappa == pytest.approx(theirs.kappa, abs=1e-12)
+    assert found.kappa_high is not None
+    assert found.kappa is not None
+    spread = (found.kappa_high - found.kappa) / stats.t.ppf(0.975, df=399)
+    assert spread == pytest.approx(theirs.std_kappa * (400 / 399) ** 0.5, rel=1e-6)
+
+
+@settings(deadline=None)
 @given(answers())
 def test_every_interval_holds_its_value_and_has_a_width(drawn):
     reference, predicted, probability = drawn
@@ -142,6 +181,7 @@ def delong_slowly(positive: np.ndarray, probability: np.ndarray) -> tuple[float,
     return float(wins.mean()), float(variance + wins.mean(axis=0).var(ddof=1) / len(below))
 
 
+@settings(deadline=None)
 @given(answers())
 def test_delongs_interval_is_that_of_all_pairs(drawn):
     positive, predicted, probability = drawn
