@@ -5,6 +5,10 @@ Figures are kept in benchmarks/results when all rows are measured as given below
 
 import argparse
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.scoring.rounds import Row
 
 MEMORY_ROWS = [100_000, 1_000_000]
 KILLS = 200
@@ -34,12 +38,7 @@ def run(chosen: argparse.Namespace) -> None:
     from benchmarks.scoring.rounds import shown, write  # noqa: PLC0415 - after the environment
 
     if chosen.kind == "cpu":
-        from benchmarks.scoring.cpu import rows_of  # noqa: PLC0415
-
-        rows = rows_of(chosen.only)
-        if not chosen.only:
-            notes = {"clock": "process time, one thread", "towers": "true shape, random weights"}
-            write(rows, name="scoring-cpu.json", command="cpu", notes=notes)
+        rows = cpu_rows(chosen.only)
     elif chosen.kind == "memory":
         from benchmarks.scoring.memory import measured  # noqa: PLC0415
 
@@ -59,6 +58,19 @@ def run(chosen: argparse.Namespace) -> None:
         write(rows, name="scoring-gpu.json", command="gpu", notes={})
     for entry in rows:
         print(shown(entry))
+
+
+def cpu_rows(only: list[str]) -> "list[Row]":
+    """The CPU's rows; kept after each kind of them, for the whole takes a while."""
+    from benchmarks.scoring.cpu import rows_of  # noqa: PLC0415
+    from benchmarks.scoring.rounds import write  # noqa: PLC0415
+
+    rows: list[Row] = []
+    notes = {"clock": "process time, one thread", "towers": "true shape, random weights"}
+    for rows in rows_of(only):
+        if not only:
+            write(rows, name="scoring-cpu.json", command="cpu", notes=notes)
+    return rows
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import io
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def relative(found: Tensor, wanted: Tensor) -> float:
 @torch.inference_mode()
 def c1() -> Row:
     """The packed tower against the same run's matrix product."""
-    tower, windows = world.clip_towers().text, response_windows(24)
+    tower, windows = world.clip_towers().text, response_windows(12)
     batches, tokens = packs(windows), int(windows.bounds[-1])
     left, right = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
     ratios = compared(lambda: [left @ right for _ in range(8)], lambda: encoded(tower, batches))
@@ -97,7 +97,7 @@ def c2(*, prompts: bool) -> list[Row]:
     torch.manual_seed(0)
     model: Any = open_clip.create_model("ViT-B-32", pretrained=None).eval()
     tower = text_tower(model, layers=None)
-    windows = response_windows(24, prompts=prompts)
+    windows = response_windows(12, prompts=prompts)
     batches = packs(windows)
     order = np.concatenate(
         [
@@ -178,7 +178,7 @@ def _transformers_text(model: Any) -> Callable[[Tensor], Tensor]:
 
 def c3() -> Row:
     """Batches in the order they come, padded to their longest, against packing."""
-    tower, windows = world.clip_towers().text, response_windows(24)
+    tower, windows = world.clip_towers().text, response_windows(12)
     joint = Windows(
         ids=windows.ids,
         bounds=np.unique(np.append(windows.bounds[::3], windows.bounds[-1])),
@@ -222,7 +222,7 @@ def c4() -> Row:
                 torch.nn.init.normal_(weight, std=0.01)
         tower.eval()
     merge_lora(merged)
-    batches = packs(response_windows(24))
+    batches = packs(response_windows(12))
     difference = relative(encoded(apart, batches), encoded(merged, batches))
     return row(
         "C4",
@@ -273,8 +273,8 @@ def parity_of(found: pa.Table, wanted: pa.Table) -> float:
 def c6_and_end_to_end(folder: Path) -> list[Row]:
     """A warm cache against none, and the whole path against the tower alone."""
     bundle = world.bundle_of(world.clip_towers())
-    table = world.triples(36, images=6)
-    world.write_pictures(folder, count=6, size=(500, 375))
+    table = world.triples(18, images=3)
+    world.write_pictures(folder, count=3, size=(500, 375))
     cold_reference = engine_on(bundle, data=folder, cache=folder / "cache")
     wanted = cold_reference.score_table(table)
     cold_reference.flush()
@@ -293,8 +293,7 @@ def c6_and_end_to_end(folder: Path) -> list[Row]:
     def cold() -> pa.Table:
         return engine_on(bundle, data=folder, cache=None).score_table(table)
 
-    rows = warm_reference = engine_on(bundle, data=folder, cache=folder / "cache").look(table)
-    del warm_reference
+    rows = engine_on(bundle, data=folder, cache=folder / "cache").look(table)
     first = sorted({key: place for place, key in enumerate(rows.keys)}.values())
     lengths = rows.texts.windows.lengths[first]
     batches = [
@@ -367,7 +366,7 @@ def c8() -> list[Row]:
 def c9(folder: Path) -> Row:
     """Three rows of ten with another's response: each read, against each distinct one read."""
     bundle = world.bundle_of(world.clip_towers())
-    repeated, distinct = world.triples(40, repeated=0.3), world.triples(40)
+    repeated = world.triples(24, repeated=0.3)
 
     def scored(table: pa.Table) -> pa.Table:
         return engine_on(bundle, data=folder, cache=None).score_table(table)
@@ -375,10 +374,9 @@ def c9(folder: Path) -> Row:
     def one_by_one() -> pa.Table:
         engine = engine_on(bundle, data=folder, cache=None)
         return pa.concat_tables(
-            [engine.score_table(repeated.slice(start, 1)) for start in range(40)]
+            [engine.score_table(repeated.slice(start, 1)) for start in range(24)]
         )
 
-    del distinct
     difference = parity_of(one_by_one(), scored(repeated))
     responses = repeated["response"].to_pylist()
     engine = engine_on(bundle, data=folder, cache=None)
@@ -441,21 +439,21 @@ def a_against_a() -> Row:
     )
 
 
-def rows_of(only: list[str]) -> list[Row]:
-    """All rows, or those whose id is named."""
+def rows_of(only: list[str]) -> Iterator[list[Row]]:
+    """The rows measured so far, after each kind: all, or those whose id is named."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         made: dict[str, Callable[[], Row | list[Row]]] = {
-            "AA": a_against_a,
             "C1": c1,
-            "C2": lambda: [*c2(prompts=False), *c2(prompts=True)],
-            "C3": c3,
-            "C4": c4,
-            "C5": c5,
             "C6": lambda: c6_and_end_to_end(Path(scratch)),
-            "C8": c8,
             "C9": lambda: c9(Path(scratch)),
+            "C5": c5,
+            "C8": c8,
+            "C2": lambda: [*c2(prompts=False), *c2(prompts=True)],
+            "C4": c4,
             "C10": lambda: c10(Path(scratch)),
+            "C3": c3,
+            "AA": a_against_a,
         }
         rows: list[Row] = []
         for name, measure in made.items():
@@ -465,4 +463,4 @@ def rows_of(only: list[str]) -> list[Row]:
             found = measure()
             rows += found if isinstance(found, list) else [found]
             print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-    return rows
+            yield rows

@@ -47,7 +47,8 @@ def clip_tokenizer() -> TextTokenizer:
 def words() -> list[str]:
     """Words that are one token of CLIP's, the frequent ones first."""
     found = sorted(clip_vocabulary().vocabulary.items(), key=lambda item: item[1])
-    return [token[:-4] for token, _ in found if token.endswith("</w>") and token[:-4].isalpha()]
+    own = [token.removesuffix("</w>") for token, _ in found if token.endswith("</w>")]
+    return [word for word in own if word.isascii() and word.isalpha()]
 
 
 def text(tokens: int, *, generator: np.random.Generator) -> str:
