@@ -57,11 +57,11 @@ def gate_sentences(transport: Transport | None) -> Iterator[str]:
     if transport is None:
         return
     by_gate = {gate: [g for g in transport.groups if g.gate is gate] for gate in Gate}
-    total = some(len(transport.groups), "group")
     yield (
-        f"Of {total} without a judged row, {count(len(by_gate[Gate.PASS]))} look like the checked "
-        f"ones, {count(len(by_gate[Gate.FAIL]))} don't, and of "
-        f"{count(len(by_gate[Gate.INCONCLUSIVE]))} nothing can be said."
+        f"Groups without a judged row: {count(len(transport.groups))}. Of these "
+        f"{count(len(by_gate[Gate.PASS]))} look like the checked ones, "
+        f"{count(len(by_gate[Gate.FAIL]))} are stranger than any, and "
+        f"{count(len(by_gate[Gate.INCONCLUSIVE]))} can't be told."
     )
     if by_gate[Gate.FAIL]:
         yield (
