@@ -37,7 +37,9 @@ BUDGET = TOKENS_PER_BATCH["cpu"]
 def text_flops(tower: TextTower, *, tokens: int) -> float:
     """Of the linears: twice their weights a token; attention's own products are left out."""
     linears = sum(
-        module.weight.numel() for module in tower.stack.modules() if hasattr(module, "in_features")
+        module.weight.numel()
+        for module in tower.stack.modules()
+        if isinstance(module, torch.nn.Linear)
     )
     return 2.0 * linears * tokens
 
@@ -118,7 +120,9 @@ def c2(*, prompts: bool) -> list[Row]:
 
         def padded_run(encode: Callable[[Tensor], Tensor] = encode) -> Tensor:
             with torch.inference_mode():
-                return torch.cat([encode(chunk) for chunk in padded.split(BUDGET // world.CONTEXT)])
+                return torch.cat(
+                    [encode(chunk) for chunk in torch.split(padded, BUDGET // world.CONTEXT)]
+                )
 
         difference = relative(padded_run(), encoded(tower, batches))
         rows.append(
@@ -150,7 +154,8 @@ def _transformers_text(model: Any) -> Callable[[Tensor], Tensor]:
         hidden_act="gelu",
         eos_token_id=49_407,
     )
-    peer: Any = CLIPTextModelWithProjection(config).eval()
+    peer: Any = CLIPTextModelWithProjection(config)
+    peer.eval()
     state, theirs = model.state_dict(), dict(peer.named_parameters())
     names = {
         "text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],

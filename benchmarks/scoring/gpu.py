@@ -121,7 +121,7 @@ def g3() -> list[Row]:
     for place in range(len(windows)):
         ids = windows.ids[windows.bounds[place] : windows.bounds[place + 1]]
         padded[place, : len(ids)] = torch.from_numpy(ids)
-    chunks = padded[: len(padded) // 1024 * 1024].cuda().split(1024)
+    chunks = torch.split(padded[: len(padded) // 1024 * 1024].cuda(), 1024)
     model = model.to("cuda", torch.bfloat16)
     compiled: Any = torch.compile(model.encode_text, dynamic=False)
     share = sum(map(len, chunks)) / len(windows)

@@ -20,6 +20,9 @@ from benchmarks.scoring.rounds import Row, row
 from nsgauge.eval.scoring.runner import Resources, score_folder
 from nsgauge.eval.scoring.settings import ScoringSettings
 
+SHARDS = 12
+"""Of the shorter run: enough for its memory to have settled."""
+
 
 def measured(sizes: list[int]) -> Row:
     """Peak memory of the second size over that of the first."""
@@ -30,6 +33,7 @@ def measured(sizes: list[int]) -> Row:
             data = Path(scratch) / f"data-{rows}"
             world.write_copies(data, rows=rows)
             command = [sys.executable, "-m", "benchmarks.scoring.memory", str(data)]
+            command += ["--rows-per-shard", str(max(256, small // SHARDS))]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found[rows] = json.loads(said.splitlines()[-1])
             print(f"{rows:,} rows: {found[rows]}", flush=True)
@@ -52,7 +56,8 @@ def main() -> None:
     """Score one data folder and print what it took."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    data = parser.parse_args().data
+    parser.add_argument("--rows-per-shard", type=int, required=True)
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
     bundle = world.bundle_of(world.tiny_towers())
     resources = Resources(device="cpu")
@@ -60,9 +65,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         manifest = score_folder(
             bundle,
-            data=data,
+            data=chosen.data,
             out=Path(scratch) / "scores",
-            settings=ScoringSettings(controls_rows=0),
+            settings=ScoringSettings(controls_rows=0, rows_per_shard=chosen.rows_per_shard),
             resources=resources,
         )
     said = {
