@@ -52,7 +52,7 @@ def test_a_taken_place_is_refused_before_the_classifier_is_loaded(tmp_path, form
     [("merged", export_merged, "export_merged"), ("onnx", export_onnx, "export_onnx")],
 )
 def test_a_classifier_goes_to_the_exporter_of_its_form(tmp_path, monkeypatch, form, module, writer):
-    given = {}
+    given: dict[str, object] = {}
 
     def write(bundle, *, out, overwrite):
         given.update(bundle=bundle, overwrite=overwrite)

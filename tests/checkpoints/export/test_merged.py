@@ -22,7 +22,7 @@ from nsgauge.models.towers import packaged
 
 @pytest.fixture(scope="module")
 def merged(make_bundle, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("merged") / "folder"
+    path: Path = tmp_path_factory.mktemp("merged") / "folder"
     export_merged.export_merged(make_bundle("bert", committee=True), out=path)
     return path
 
@@ -30,7 +30,8 @@ def merged(make_bundle, tmp_path_factory) -> Path:
 @pytest.fixture
 def copy(merged, tmp_path) -> Path:
     shutil.copytree(merged, tmp_path / "copy")
-    return tmp_path / "copy"
+    place: Path = tmp_path / "copy"
+    return place
 
 
 def _sign(path: Path) -> None:
