@@ -75,6 +75,7 @@ def test_the_tower_gives_what_the_network_reads_and_nothing_else(int8):
         ([1024, 2000], [[1024], [2000]]),
         ([256, 256, 256, 256, 256], [[256] * 4, [256]]),
         ([10, 500, 512], [[10, 500], [512]]),
+        ([100, 100, 100, 110, 150], [[100, 100, 100, 110], [150]]),
     ],
 )
 def test_a_chunk_holds_its_windows_padded_to_the_longest(lengths, chunks):

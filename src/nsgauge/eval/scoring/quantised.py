@@ -34,6 +34,7 @@ from nsgauge.records import TRIPLES_SCHEMA
 
 PADDED_TOKENS = 1024
 """In one run of the graph: enough to keep the products busy, few enough to stay in the cache."""
+ENOUGH_TOKENS = 256
 GATE_ROWS = 1000
 ROWS_READ_AT_ONCE = 8192
 
@@ -179,10 +180,15 @@ def _drawn(data: Path, *, rows: int, seed: int) -> pa.Table:
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Ascending lengths, in chunks that `PADDED_TOKENS` holds once padded to their longest."""
+    """Ascending lengths, in chunks that `PADDED_TOKENS` holds once padded to their longest.
+
+    A chunk with `ENOUGH_TOKENS` takes no window that would have it padded by more than a tenth.
+    """
     chunk: list[int] = []
     for length in lengths:
-        if chunk and (len(chunk) + 1) * length > PADDED_TOKENS:
+        padded, tokens = (len(chunk) + 1) * length, sum(chunk)
+        wasteful = tokens >= ENOUGH_TOKENS and padded > 1.1 * (tokens + length)
+        if chunk and (padded > PADDED_TOKENS or wasteful):
             yield chunk
             chunk = []
         chunk.append(length)
