@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
@@ -8,6 +8,7 @@ from nsgauge.eval.rates import RateStatus, judge_axis_rate, judge_rates
 from nsgauge.protocol import Rate
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=200))
 def test_a_judge_of_one_axis_gets_wilsons_interval_for_items_like_these(labels):
     positive = np.array(labels)
