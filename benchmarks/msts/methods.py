@@ -14,10 +14,9 @@ from benchmarks.msts.rows import AXES, Lesson, Rows
 from benchmarks.msts.runs import TEACHERS, THRESHOLDS
 from nsgauge.checkpoints.bundle import Bundle, load_bundle
 from nsgauge.data.split import Side, SplitSettings
-from nsgauge.eval.scoring.engine import Engine
-from nsgauge.eval.scoring.pictures import Pictures
+from nsgauge.eval.scoring.classifier import Classifier
 from nsgauge.models.prediction import RowBatch, cell_logits
-from nsgauge.protocol import Rate, rate_shares
+from nsgauge.protocol import CELLS, Rate, rate_shares
 from nsgauge.train.calibrate import threshold_choice
 from nsgauge.train.fit import train
 from nsgauge.train.recipe import ThresholdTarget, load_recipe
@@ -141,31 +140,38 @@ def from_recipe(
 
 
 def _cells(bundle: Bundle, *, task: Task, rows: Sequence[int]) -> Float[np.ndarray, "rows cells"]:
-    """As `nsgauge score` finds them, but with the tokens of frozen towers from the cache."""
-    towers, network = bundle.towers, bundle.network
-    pictures = Pictures(task.data, side=towers.image_side_px, resize=towers.resize)
-    engine = Engine(bundle, pictures=pictures, cache=None)
-    looked = engine.look(task.rows.triples)
-    texts = bundle.reader.read(
-        [row.triple.prompt for row in looked],
-        responses=[row.triple.response for row in looked],
-        captions=[row.caption for row in looked],
-    )
-    tokens = None
-    if network.pools_tokens and not bundle.manifest.network.lora.text:
+    """As `nsgauge score` finds them, but with the tokens of frozen towers from the cache.
+
+    The few rows with a picture, and all rows where the towers have adapters, go the usual way.
+    """
+    network, triples = bundle.network, task.rows.triples
+    classifier = Classifier(bundle)
+    frozen = network.pools_tokens and not bundle.manifest.network.lora.text
+    plain = [row for row in rows if frozen and triples[row].image is None]
+    usual = sorted(set(rows) - set(plain))
+    cells = np.full((len(triples), len(CELLS)), np.nan)
+    if usual:
+        scored = classifier.score([triples[row] for row in usual], image_root=task.data)
+        cells[usual] = scored.cells
+    if plain:
+        texts = bundle.reader.read(
+            [triple.prompt for triple in triples],
+            responses=[triple.response for triple in triples],
+            captions=[triple.caption if triple.image is None else None for triple in triples],
+        )
         windows = dict.fromkeys(window for text in texts for window in text.windows)
         tokens = cached_tokens(
             network.text_tower, windows=list(windows), cache=task.cache, tokens_per_batch=8192
         )
-    vectors, slots = engine.vectors([looked[row] for row in rows])
-    batch = RowBatch(
-        texts=[texts[row] for row in rows],
-        image_slots=slots,
-        image_features=vectors,
-        encoded=tokens,
-    )
-    logits = cell_logits(network, rows=batch, tokens_per_batch=8192)
-    return np.asarray(bundle.manifest.calibrator.probabilities(logits))
+        batch = RowBatch(
+            texts=[texts[row] for row in plain],
+            image_slots=[-1] * len(plain),
+            image_features=None,
+            encoded=tokens,
+        )
+        logits = cell_logits(network, rows=batch, tokens_per_batch=8192)
+        cells[plain] = bundle.manifest.calibrator.probabilities(logits)
+    return cells[list(rows)]
 
 
 PEOPLE: dict[str, object] = {"judges": ["human", "human-1", "human-2"], "categories": True}

@@ -1,5 +1,6 @@
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_the_measures_are_those_of_torchmetrics_to_six_digits():
     reference = draw.random(900) < probability**1.2
     found = axis_agreement(reference, predicted=probability > 0.5, probability=probability)
     given = torch.tensor(probability, dtype=torch.float32), torch.tensor(reference.astype(int))
-    theirs = {
+    theirs: dict[str, Any] = {
         "accuracy": classification.binary_accuracy,
         "precision": classification.binary_precision,
         "recall": classification.binary_recall,

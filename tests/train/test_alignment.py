@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nsgauge.data.split import Side
 from nsgauge.errors import SettingsError
 from nsgauge.models.inputs import EncodedWindows, assemble
 from nsgauge.models.network import NetworkSettings, build_network
+from nsgauge.models.towers.packing import Window
 from nsgauge.protocol import OBSERVATIONS
 from nsgauge.train.alignment import (
     align,
@@ -60,7 +62,8 @@ def vectors(corpus):
     into_image = torch.randn(16, 1280, generator=generator)
     into_text = torch.randn(16, 384, generator=generator)
     place = {digest: index for index, digest in enumerate(digests)}
-    index, rows = {}, []
+    index: dict[Window, int] = {}
+    rows: list[Tensor] = []
     for text, digest in zip(corpus.texts, corpus.image_digests, strict=True):
         for window in text.windows:
             if window not in index and digest is not None:
@@ -91,11 +94,11 @@ def test_all_windows_of_a_picture_belong_to_it_alike():
 
 
 def test_only_rows_that_most_votes_call_grounded_are_grounded():
-    named = {observation: number for number, observation in enumerate(OBSERVATIONS)}
+    named = {(str(safety), str(grounding)): n for n, (safety, grounding) in enumerate(OBSERVATIONS)}
     masses = np.zeros((4, len(OBSERVATIONS)))
     masses[0, named["safe", "grounded"]] = 1
     masses[1, named["unsafe", "not_grounded"]] = 1
-    masses[2, named["safe", None]] = 1
+    masses[2, named["safe", "None"]] = 1
     masses[3, [named["safe", "grounded"], named["safe", "not_grounded"]]] = 0.5
     assert grounded_rows(masses).tolist() == [True, False, False, False]
 

@@ -109,7 +109,7 @@ def case(
     autocast: set[tuple[bool, torch.dtype]] = set()
     step = NetworkModule.training_step
 
-    def watched(module: NetworkModule, batch: Any, index: int) -> torch.Tensor:
+    def watched(module: NetworkModule, batch: Any, index: int) -> torch.Tensor | None:
         autocast.add((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
         return step(module, batch, index)
 

@@ -7,7 +7,8 @@ import typer
 
 from nsgauge.cli import console
 from nsgauge.cli.doctoring import doctor
-from nsgauge.cli.importing import export, import_
+from nsgauge.cli.exporting import export
+from nsgauge.cli.importing import import_
 from nsgauge.cli.judging import judge
 from nsgauge.cli.planning import plan
 from nsgauge.cli.scoring import report, score

@@ -1,4 +1,4 @@
-"""`nsgauge import` and `nsgauge export`: data folders from files, and a file from a data folder."""
+"""`nsgauge import`: data folders from files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -77,19 +77,3 @@ def import_(
         overwrite=overwrite,
     )
     console.show_import(import_source(importer, source, out=out, options=options), out=out)
-
-
-def export(
-    source: Annotated[Path, typer.Argument(help="Data folder, as `import` makes it.")],
-    *,
-    to: Annotated[str, typer.Option(help="`table`: triples and verdicts as rows.")] = "table",
-    out: Annotated[Path, typer.Option(help="The new file: .jsonl or .parquet.")],
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Write a data folder as one table, which `import table` reads again."""
-    from nsgauge.data.export import export_rows
-    from nsgauge.errors import SettingsError
-
-    if to != "table":
-        raise SettingsError(f"--to {to!r}: wanted table")
-    console.say(f"{out}: {export_rows(source, out=out, overwrite=overwrite):,} rows")

@@ -1,8 +1,9 @@
 """`nsgauge score` and `nsgauge report`: what a classifier says, and how far to trust it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,13 +23,22 @@ from nsgauge.cli.options import DataOption, OverwriteOption
 from nsgauge.errors import SettingsError
 
 if TYPE_CHECKING:
+    from nsgauge.checkpoints.bundle import Bundle
     from nsgauge.eval.scoring.runner import Resources
     from nsgauge.eval.scoring.settings import ScoringSettings
+    from nsgauge.eval.scoring.shards import ScoreManifest
     from nsgauge.eval.scoring.watch import Watch
 
 
+class EngineName(StrEnum):
+    """What `--engine` takes."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 def score(
-    bundle: Annotated[Path, typer.Argument(help="A classifier, as `train` makes it.")],
+    bundle: Annotated[Path, typer.Argument(help="A classifier, of `train` or `export`.")],
     *,
     data: DataOption,
     out: Annotated[Path, typer.Option(help="The score folder.")],
@@ -42,15 +52,28 @@ def score(
         Path | None, typer.Option(help="Folder of a hub preset's weights, without a hub.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Of the towers: auto (bf16 on CUDA, else fp32), fp32 or bf16.")
+        str,
+        typer.Option(
+            help="Of the towers: auto (bf16 on CUDA, else fp32), fp32, bf16, or int8: on a CPU, "
+            "once rows of the data have shown that it changes next to nothing."
+        ),
     ] = "auto",
     estimate: Annotated[
         bool, typer.Option(help="Score a few rows, say what all will take, write nothing.")
     ] = False,
+    engine: Annotated[
+        EngineName, typer.Option(help="`ray`: on the actors of a cluster, or on several GPUs.")
+    ] = EngineName.LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; default: one is started here.")
+    ] = None,
+    actors: Annotated[int | None, typer.Option(help="Engines of a cluster; default: all.")] = None,
+    cpus_per_actor: Annotated[int, typer.Option(help="Cores of each.")] = 1,
+    gpus_per_actor: Annotated[float, typer.Option(help="GPUs of each; 0: the CPU.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Score every triple of a data folder; a run that was stopped goes on where it was."""
-    from nsgauge.eval.scoring.runner import Resources, score_folder
+    from nsgauge.eval.scoring.runner import Resources
     from nsgauge.eval.scoring.settings import ScoringSettings
     from nsgauge.models.towers.packaged import cache_folder
 
@@ -65,36 +88,96 @@ def score(
     resources = Resources(
         cache=None if estimate else cache or cache_folder("vectors"),
         tower_directory=towers,
-        device=device,
+        device="cpu" if precision == "int8" and device is None else device,
     )
-    if estimate:
-        _say_estimate(bundle, data=data, settings=settings, resources=resources)
+    run = _Run(bundle=bundle, data=data, settings=settings, resources=resources)
+    if engine is EngineName.RAY:
+        cluster = {
+            "address": ray_address,
+            "actors": actors,
+            "cpus": cpus_per_actor,
+            "gpus": gpus_per_actor,
+        }
+        manifest = run.on_ray(cluster, out=out, overwrite=overwrite)
+    elif estimate:
+        run.say_estimate()
         return
-    with _progress_bar(resources.watch) as progress:
-        manifest = score_folder(
-            bundle,
-            data=data,
-            out=out,
-            settings=settings,
-            resources=replace(resources, progress=progress),
-            overwrite=overwrite,
-        )
+    else:
+        manifest = run.here(out=out, overwrite=overwrite)
     console.show_scores(manifest, out=out)
     if resources.watch.rows:
         console.say(resources.watch.words())
 
 
-def _say_estimate(
-    bundle: Path, *, data: Path, settings: "ScoringSettings", resources: "Resources"
-) -> None:
-    from nsgauge.checkpoints.bundle import load_bundle
-    from nsgauge.eval.scoring.estimate import estimate
-    from nsgauge.eval.scoring.runner import engine_of
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What was asked for, but where."""
 
-    loaded = load_bundle(bundle, tower_directory=resources.tower_directory)
-    engine = engine_of(loaded, data=data, settings=settings, resources=resources)
-    for line in estimate(engine, data=data).lines():
-        console.say(line)
+    bundle: Path
+    data: Path
+    settings: "ScoringSettings"
+    resources: "Resources"
+
+    def here(self, *, out: Path, overwrite: bool) -> "ScoreManifest":
+        from nsgauge.eval.scoring.runner import score_folder
+
+        loaded = self._loaded()
+        with _progress_bar(self.resources.watch) as progress:
+            return score_folder(
+                loaded,
+                data=self.data,
+                out=out,
+                settings=self.settings,
+                resources=replace(self.resources, progress=progress),
+                overwrite=overwrite,
+            )
+
+    def on_ray(
+        self, cluster: Mapping[str, object], *, out: Path, overwrite: bool
+    ) -> "ScoreManifest":
+        from nsgauge.eval.scoring.ray_engine import Cluster, RayResources, score_folder_on_ray
+
+        if self.settings.precision == "int8":
+            raise SettingsError("--precision int8 is for --engine local: leave one of them out")
+        with _progress_bar(self.resources.watch) as progress:
+            return score_folder_on_ray(
+                self.bundle,
+                data=self.data,
+                out=out,
+                settings=self.settings,
+                resources=RayResources(
+                    cache=self.resources.cache,
+                    tower_directory=self.resources.tower_directory,
+                    device=self.resources.device,
+                    progress=progress,
+                    watch=self.resources.watch,
+                    cluster=Cluster.from_mapping(dict(cluster), source="options"),
+                ),
+                overwrite=overwrite,
+            )
+
+    def say_estimate(self) -> None:
+        from nsgauge.eval.scoring.estimate import estimate
+        from nsgauge.eval.scoring.runner import engine_of
+
+        engine = engine_of(
+            self._loaded(), data=self.data, settings=self.settings, resources=self.resources
+        )
+        for line in estimate(engine, data=self.data).lines():
+            console.say(line)
+
+    def _loaded(self) -> "Bundle":
+        from nsgauge.checkpoints.export_merged import load_saved
+
+        loaded = load_saved(self.bundle, tower_directory=self.resources.tower_directory)
+        if self.settings.precision != "int8":
+            return loaded
+        from nsgauge.eval.scoring.quantised import gated_int8
+
+        found = gated_int8(loaded, data=self.data)
+        for line in found.parity.lines():
+            console.say(line)
+        return found.bundle
 
 
 @contextmanager

@@ -60,4 +60,5 @@ class Draw:
 
     def mean_of_rest(self, values: Float[np.ndarray, " unjudged"]) -> Float[np.ndarray, " strata"]:
         """The mean in each stratum of a value of the rows left."""
-        return np.bincount(self.rest, weights=values, minlength=len(self.left)) / self.left
+        sums = np.bincount(self.rest, weights=values, minlength=len(self.left))
+        return np.asarray(sums / self.left)

@@ -100,6 +100,6 @@ def _width(units: Units, *, rate: Rate, chances: Float[np.ndarray, " units"]) ->
     half = t_quantile(_CONFIDENCE, freedom=drawn + 1) * (sampling + left / drawn**2) ** 0.5
     share = units.share[rate]
     if left == 0 or drawn * min(share, 1 - share) >= SCARCE:
-        return min(1.0, 2 * half)
+        return float(min(1.0, 2 * half))
     exact = clopper_pearson(share * drawn, rows=drawn, confidence=_CONFIDENCE)
-    return min(1.0, max(2 * half, exact.high - exact.low))
+    return float(min(1.0, max(2 * half, exact.high - exact.low)))

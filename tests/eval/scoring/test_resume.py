@@ -264,7 +264,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(run, tmp_path):
 
 def test_a_second_run_into_the_same_folder_is_refused_at_once(run, tmp_path):
     out = tmp_path / "out"
-    refused = []
+    refused: list[object] = []
 
     def progress(_doing, _done, _total):
         if not refused:

@@ -44,8 +44,8 @@ def uneven_finding(judges: tuple[JudgeSummary, ...], *, reference: str | None) -
             if _is_weighted(judge):
                 return f"{found}Rates are weighted for that; agreement is not, and is a hint."
             return (
-                f"{found}These are not known, or not of a draw from these rows: rates and agreement "
-                "that rest on them are hints, and none is certified."
+                f"{found}These are not known, or not of a draw from these rows: rates and "
+                "agreement that rest on them are hints, and none is certified."
             )
     return None
 
@@ -75,8 +75,8 @@ def headline_sentences(headline: Headline) -> Iterator[str]:
     elif pool.basis is Basis.CORRECTED:
         yield (
             f"{headline.reference} answered {count(pool.judged)} of them; with these the "
-            "classifier's rates on all are corrected. This holds if they were drawn at random, each "
-            "with the probability that is declared for it."
+            "classifier's rates on all are corrected. This holds if they were drawn at random, "
+            "each with the probability that is declared for it."
         )
     checked = {row.basis for row in headline.rows}
     if Basis.UNCHECKED in checked:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float
 
-from nsgauge.checkpoints.bundle import Bundle, load_bundle
+from nsgauge.checkpoints.bundle import Bundle
+from nsgauge.checkpoints.export_merged import load_saved
 from nsgauge.checkpoints.manifest import Thresholds
 from nsgauge.eval.scoring.engine import Engine
 from nsgauge.eval.scoring.pictures import Pictures
@@ -115,7 +116,7 @@ class Classifier:
         """Load and verify a bundle.
 
         Args:
-            path: Folder that `nsgauge train` made.
+            path: Folder that `nsgauge train` made, or `nsgauge export --to merged`.
             tower_directory: Where a hub preset's towers lie, if not where they were when training.
             device: Of torch, for example `cpu` or `cuda:1`; None takes CUDA where there is one.
 
@@ -123,7 +124,7 @@ class Classifier:
             BundleError: missing, damaged, of another format, or for other tower weights.
         """
         directory = None if tower_directory is None else Path(tower_directory)
-        return cls(load_bundle(Path(path), tower_directory=directory), device=device)
+        return cls(load_saved(Path(path), tower_directory=directory), device=device)
 
     @property
     def judges(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from nsgauge.models.prediction import logits_of_read, window_shape
 from nsgauge.protocol import CELLS, Rate, rate_shares
 from nsgauge.records import SCORES_SCHEMA, ScoreStatus
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 
 # What fits a processor's caches, and what fills a GPU.
 TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}
@@ -60,7 +60,8 @@ class Engine:
         cache: Folder of vectors that outlives the run; None for none.
         device: Of torch; None takes CUDA where there is one.
         tokens_per_batch: Packed tokens in one forward; None for what suits the device.
-        precision: Of the towers; `auto` is bf16 on CUDA, else fp32.
+        precision: Of the towers; `auto` is bf16 on CUDA, else fp32. `int8` says that the bundle's
+            text tower is (`quantised`), and keeps its vectors apart.
         watch: Told where the time goes.
 
     Raises:
@@ -87,7 +88,7 @@ class Engine:
         if precision == "bf16" or (precision == "auto" and kind == "cuda"):
             _halve(self._network)
             precision = "bf16"
-        else:
+        elif precision == "auto":
             precision = "fp32"
         image_key, text_key = (f"{key}\n{precision}" for key in _keys(bundle))
         tower = self._network.image_tower

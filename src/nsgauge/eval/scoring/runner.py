@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nsgauge.checkpoints.bundle import Bundle, load_bundle
+from nsgauge.checkpoints.bundle import Bundle
+from nsgauge.checkpoints.export_merged import load_saved
 from nsgauge.data.tables import iter_triples, read_verdicts
 from nsgauge.eval.scoring.claim import claimed, new_manifest
 from nsgauge.eval.scoring.controls import NAMES, control_scores, drawn
@@ -76,7 +77,7 @@ def score_folder(
     same number of threads.
 
     Args:
-        bundle: Folder of a classifier, or one that is loaded.
+        bundle: Folder of a classifier in either form, or one that is loaded.
         data: Data folder.
         out: Score folder.
         settings: Of the run.
@@ -91,7 +92,7 @@ def score_folder(
     """
     loaded = bundle
     if isinstance(loaded, Path):
-        loaded = load_bundle(loaded, tower_directory=resources.tower_directory)
+        loaded = load_saved(loaded, tower_directory=resources.tower_directory)
     fresh = new_manifest(loaded, data=data, settings=settings)
     with claimed(out, fresh=fresh, overwrite=overwrite) as found:
         if found.complete:
