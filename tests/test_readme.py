@@ -1,6 +1,7 @@
 """What the README shows can be typed: commands, options, names and paths exist."""
 
 import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -33,13 +34,28 @@ def test_a_command_has_the_options_that_it_is_shown_with(line):
     command.make_context(name, arguments)
 
 
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
 def test_python_blocks_use_names_that_exist():
-    blocks = [body for kind, body in BLOCKS if kind == "python"]
+    blocks = python_blocks(README)
     assert blocks
     for body in blocks:
         for node in ast.walk(ast.parse(body)):
             if isinstance(node, ast.ImportFrom) and node.module == "nsgauge":
                 assert {name.name for name in node.names} <= set(nsgauge.__all__)
+
+
+def test_the_page_about_python_imports_what_exists_and_its_rates_can_be_run(capsys):
+    report, rates = python_blocks((ROOT / "docs" / "python.md").read_text(encoding="utf-8"))
+    for node in ast.walk(ast.parse(report)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            assert all(hasattr(module, name.name) for name in node.names)
+    exec(rates, {})  # noqa: S102 (the page's own words)
+    said = capsys.readouterr().out
+    assert said.count("judged") >= 3
 
 
 def test_paths_and_targets_exist():

@@ -14,7 +14,9 @@ from nsgauge.eval.report.slice_tables import drift_table, slice_table
 from nsgauge.eval.report.transport import Transport
 
 _ESTIMATE = (
-    "value", "low", "high", "low_super", "high_super", "rows", "judged", "positives", "status",
+    "value", "low", "high", "low_super", "high_super", "low_joint", "high_joint",
+    "low_super_joint", "high_super_joint", "rows", "judged", "positives", "status", "judge_only",
+    "correlation", "effective", "labels_saved",
 )  # fmt: skip
 _AXIS = (
     "rows", "positives", "predicted_positives", "accuracy", "kappa", "kappa_low", "kappa_high",

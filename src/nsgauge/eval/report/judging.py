@@ -23,7 +23,7 @@ class JudgeRow:
         rates: On the rows that it answered; empty if none.
         bounds: Per rate, the lowest and highest value that the missing answers allow.
         uneven_draw: Whether the judge saw a part of the rows, drawn with unequal probabilities:
-            its rates here are plain means, and certify nothing.
+            where these aren't declared, its rates certify nothing.
     """
 
     benchmark: str | None
