@@ -6,6 +6,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _LONGEST = ("test_sample_path.py", "test_sample_shuffled.py", "test_kills.py")
 _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"

@@ -26,8 +26,8 @@ from nsgauge.train.recipe import OptimisationSettings, Recipe, StageSettings
 NOT_FINITE_IN_A_ROW = 10
 """Steps without a finite loss that end a training; a bad batch or two are skipped."""
 
-MONITOR = "val_average_precision"
-"""Snapshots are chosen by how well they rank; probabilities are calibrated afterwards."""
+MONITORS = {"loss": ("val_loss", "min"), "ranking": ("val_average_precision", "max")}
+"""By `optimisation.selection`, what is watched on validation, and which end of it is good."""
 
 
 class CorpusModule(lightning.LightningDataModule):
@@ -161,7 +161,7 @@ class NetworkModule(lightning.LightningModule):
                 metric.update(probabilities[known][:, columns].sum(dim=1), positive[known].long())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's average precision per axis, and their mean, which snapshots go by.
+        """Log the epoch's average precision per axis, and their mean.
 
         An axis without positives has none; without any axis, the mean is zero.
         """
@@ -171,7 +171,7 @@ class NetworkModule(lightning.LightningModule):
                 found[f"val_average_precision_{rate}"] = metric.compute()
             metric.reset()
         mean = torch.stack(list(found.values())).mean() if found else torch.zeros(())
-        self.log_dict({**found, MONITOR: mean})
+        self.log_dict({**found, "val_average_precision": mean})
 
     def configure_gradient_clipping(
         self,

@@ -46,8 +46,7 @@ class TeacherSettings(Settings):
 class StageSettings(Settings):
     """One stage of the training; its learning rates rise over `ramp_share`, then fall as a cosine.
 
-    `patience` epochs without a better average precision on validation (the mean of both axes) end
-    the stage. `rows_per_image` rows of one
+    `patience` epochs that do no better on validation end the stage. `rows_per_image` rows of one
     image lie together in a step, so that its picture is encoded once for them. The weights move
     once in `steps_per_update` steps, by the mean of their gradients: large batches, little memory.
     `head_rate` is of fusion and head, `adapter_rate` of the adapters, which rest while the towers
@@ -89,11 +88,15 @@ class OptimisationSettings(Settings):
     "Fine-tuning can distort pretrained features"); an epoch of the first stage is also far cheaper.
     `precision` `bf16` multiplies in bfloat16 and keeps weights and sums in fp32; `auto` is that on
     a GPU and fp32 elsewhere, where many processors emulate bf16 at a tenth of the speed.
+    `selection` says which snapshot on validation is best: that of the lowest `loss`, or of the best
+    `ranking`, the mean of both axes' average precision, where probabilities swing from epoch to
+    epoch and the rows are many; they are calibrated afterwards either way.
     """
 
     alignment: AlignmentSettings = AlignmentSettings()
     frozen: StageSettings = StageSettings(epochs=30, patience=30, rows_per_step=16, head_rate=2e-3)
     adapted: StageSettings = StageSettings(epochs=4, rows_per_image=4, head_rate=5e-4)
+    selection: Literal["loss", "ranking"] = "loss"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     weight_decay: float = Field(0.01, ge=0)
     gradient_norm: float = Field(1.0, gt=0)

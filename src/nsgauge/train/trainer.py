@@ -22,7 +22,7 @@ from nsgauge.errors import SettingsError
 from nsgauge.models.network import Network
 from nsgauge.train.corpus import Corpus
 from nsgauge.train.features import CorpusVectors
-from nsgauge.train.module import MONITOR, CorpusModule, NetworkModule
+from nsgauge.train.module import MONITORS, CorpusModule, NetworkModule
 from nsgauge.train.recipe import Recipe, StageSettings
 
 STATE = "run.json"
@@ -97,7 +97,7 @@ class _Stage:
 
     @property
     def best(self) -> Path:
-        """The checkpoint that ranks validation best; a committee's newest."""
+        """The checkpoint that does best on validation; a committee's newest."""
         return self.folder / "checkpoints" / "best.ckpt"
 
     @property
@@ -202,6 +202,7 @@ def _run_stage(
 
 def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
     logs = stage.folder / "logs"
+    monitor, mode = MONITORS[recipe.optimisation.selection]
     # A resumed stage must not delete what was logged before it was stopped.
     start = f"start-{len(list(logs.glob('csv/start-*')))}"
     callbacks: list[Callback] = [
@@ -209,8 +210,8 @@ def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
             stage.best.parent,
             filename=stage.best.stem,
             # A committee has no rows to select on: the newest snapshot is kept.
-            monitor=None if recipe.committee > 1 else MONITOR,
-            mode="max",
+            monitor=None if recipe.committee > 1 else monitor,
+            mode=mode,
             save_last=True,
             save_top_k=1,
             # After the epoch is over: a snapshot from within would have it trained again.
@@ -219,7 +220,7 @@ def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
         ),
     ]
     if recipe.committee == 1:
-        callbacks.append(EarlyStopping(MONITOR, mode="max", patience=stage.settings.patience))
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=stage.settings.patience))
     loggers: list[Logger] = [
         CSVLogger(logs, name="csv", version=start),
         TensorBoardLogger(logs, name="tensorboard", version=start),

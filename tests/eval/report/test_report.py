@@ -154,7 +154,8 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     figures += ["rates", "audit"]
     expected = {f"tables/{name}.csv" for name in (*tables, *more, *decisions)}
     expected |= {f"figures/{name}.svg" for name in figures}
-    assert names == expected | {"report.html", "report.json"}
+    paper = {"tables/headline.md", "tables/headline.tex"}
+    assert names == expected | paper | {"report.html", "report.json"}
     ids = {attrs.get("id") for _, attrs in parsed((tmp_path / "report.html").read_text()).seen}
     sections = {"headline", "audit", "judges", "agreement", "calibration", "pictures", "coverage"}
     sections |= {"slices", "disagreements"}

@@ -143,7 +143,7 @@ def quick_load(bundle, bundle_path, monkeypatch):
     """Hands out the one loaded bundle: loading takes seconds, and has tests of its own."""
     monkeypatch.setattr(
         runner,
-        "load_bundle",
+        "load_saved",
         lambda path, **options: bundle if path == bundle_path else load_bundle(path, **options),
     )
 

@@ -208,7 +208,7 @@ def test_other_settings_are_refused(run, finished):
 
 def test_another_bundle_is_refused(run, bundle, finished, monkeypatch):
     other = replace(bundle, fingerprint="0" * 64)
-    monkeypatch.setattr(runner, "load_bundle", lambda *_, **__: other)
+    monkeypatch.setattr(runner, "load_saved", lambda *_, **__: other)
     with pytest.raises(ScoringError, match="another bundle"):
         run(finished)
 

@@ -1,4 +1,4 @@
-"""A loss that is no number: one is skipped and counted, many in a row end the training."""
+"""The frozen stage: which snapshot it ends with, and what it does about a loss of NaN."""
 
 import csv
 
@@ -23,7 +23,11 @@ def recipe(tiny_recipe):
     content = tiny_recipe.model_dump(mode="json")
     content["lora"] |= {"image": False, "text": False}
     content["windows"] |= {"window_tokens": 16, "max_windows": 1}
-    content["optimisation"]["frozen"] |= {"epochs": 2, "rows_per_step": ROWS_PER_STEP}
+    content["optimisation"]["frozen"] |= {
+        "epochs": 2,
+        "head_rate": 0.02,
+        "rows_per_step": ROWS_PER_STEP,
+    }
     content["optimisation"]["adapted"]["epochs"] = 0
     return Recipe.from_mapping(content, source="test")
 
@@ -45,6 +49,26 @@ def vectors(corpus, towers, recipe):
     return corpus_vectors(fresh_network(recipe, towers=towers), corpus=corpus, cache=None)
 
 
+class Run:
+    """A training that is ready to run; gives its log."""
+
+    def __init__(self, network, *, corpus, vectors, state, recipe) -> None:
+        self._network, self._state, self._recipe = network, state, recipe
+        self._given = {"corpus": corpus, "vectors": vectors, "state": state}
+
+    def __call__(self, recipe: Recipe | None = None) -> list[dict[str, str]]:
+        run_training(self._network, recipe=recipe or self._recipe, **self._given)
+        assert all(bool(torch.isfinite(weight).all()) for weight in self._network.parameters())
+        (log,) = self._state.folder.glob("frozen/logs/csv/*/metrics.csv")
+        with log.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def snapshot(self) -> dict[str, object]:
+        path = self._state.folder / "frozen" / "checkpoints" / "best.ckpt"
+        found: dict[str, object] = torch.load(path, weights_only=True)  # noqa: TID251 (our own)
+        return found
+
+
 @pytest.fixture
 def training(corpus, vectors, towers, recipe, tmp_path):
     """A training that is ready to run, and its steps an epoch."""
@@ -53,14 +77,7 @@ def training(corpus, vectors, towers, recipe, tmp_path):
     state.claim(fresh=True)
     steps = -(-len(corpus.rows_of(Side.TRAIN)) // ROWS_PER_STEP)
 
-    def run() -> list[dict[str, str]]:
-        run_training(network, corpus=corpus, vectors=vectors, recipe=recipe, state=state)
-        assert all(bool(torch.isfinite(weight).all()) for weight in network.parameters())
-        (log,) = state.folder.glob("frozen/logs/csv/*/metrics.csv")
-        with log.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-
-    return run, steps
+    return Run(network, corpus=corpus, vectors=vectors, state=state, recipe=recipe), steps
 
 
 def spoil(monkeypatch, *, calls):
@@ -96,3 +113,24 @@ def test_as_many_with_a_good_one_between_do_not(training, monkeypatch):
     many = module.NOT_FINITE_IN_A_ROW
     spoil(monkeypatch, calls={*range(1, many), *range(many + 1, many + 3)})
     run()
+
+
+@pytest.mark.parametrize(
+    ("selection", "watched", "best_of"),
+    [("loss", "val_loss", min), ("ranking", "val_average_precision", max)],
+)
+def test_the_stage_ends_with_the_snapshot_that_does_best_on_validation(
+    selection, watched, best_of, training, recipe
+):
+    run, _ = training
+    log = run(
+        recipe.model_copy(
+            update={"optimisation": recipe.optimisation.model_copy(update={"selection": selection})}
+        )
+    )
+    epochs = [line for line in log if line["val_loss"]]
+    for line in epochs:
+        axes = [float(line[f"val_average_precision_{axis}"]) for axis in ("unsafe", "not_grounded")]
+        assert float(line["val_average_precision"]) == pytest.approx(sum(axes) / 2, abs=1e-6)
+    best = best_of(epochs, key=lambda line: float(line[watched]))
+    assert run.snapshot()["epoch"] == int(best["epoch"])
