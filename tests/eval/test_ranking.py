@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nsgauge.eval.ranking import rank_agreement, rank_agreement_of_rows
+from nsgauge.eval.ranking import places, rank_agreement, rank_agreement_of_rows, tau_ceiling
 
 RATES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=12)
 
@@ -68,3 +68,82 @@ def test_two_vllms_have_no_order_to_agree_on():
     items = np.array([0, 0, 1, 1])
     found = rank_agreement_of_rows(share, predicted=share, vllms=vllms, items=items, seed=0)
     assert (found.vllms, found.kendall) == (2, None)
+
+
+def table(values):
+    """An items x VLLMs table as columns: values, VLLMs, items."""
+    items, vllms = np.indices(values.shape)
+    names = np.array([f"v{number}" for number in range(values.shape[1])])
+    return values.ravel().astype(float), names[vllms.ravel()], items.ravel()
+
+
+def test_vllms_that_differ_on_every_item_have_a_place_each():
+    values, vllms, items = table(np.tile([0.0, 1.0], (40, 1)))
+    found = places(values, vllms=vllms, items=items)
+    assert [(p.vllm, p.rate, p.first, p.last) for p in found] == [("v0", 0, 1, 1), ("v1", 1, 2, 2)]
+
+
+def test_vllms_that_answer_alike_share_all_places():
+    column = np.random.default_rng(0).random(60) < 0.3
+    values, vllms, items = table(np.tile(column[:, None], (1, 4)))
+    found = places(values, vllms=vllms, items=items)
+    assert {(place.first, place.last) for place in found} == {(1, 4)}
+
+
+def test_three_pairs_by_hand_are_stepped_down_as_holm_does():
+    draw = np.random.default_rng(4)
+    values = draw.random((80, 3)) < np.array([0.1, 0.25, 0.5])
+    chances = {}
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        gaps = np.append(values[:, a].astype(float) - values[:, b], [1.0, -1.0])
+        chances[a, b] = float(stats.ttest_1samp(gaps, 0).pvalue)
+    rejected, ordered = set(), sorted(chances, key=chances.__getitem__)
+    for number, pair in enumerate(ordered):
+        if chances[pair] * (3 - number) > 0.05:
+            break
+        rejected.add(pair)
+    found = {place.vllm: place for place in places(*table(values)[:1], **_named(values))}
+    for vllm in range(3):
+        lower = sum(pair[1] == vllm for pair in rejected)
+        higher = sum(pair[0] == vllm for pair in rejected)
+        place = found[f"v{vllm}"]
+        assert (place.first, place.last) == (1 + lower, 3 - higher)
+
+
+def _named(values):
+    _, vllms, items = table(values)
+    return {"vllms": vllms, "items": items}
+
+
+def test_true_places_lie_in_all_sets_at_once_in_nineteen_worlds_of_twenty():
+    draw = np.random.default_rng(1)
+    shares = np.array([0.05, 0.1, 0.15, 0.3, 0.5])
+    held = 0
+    for _ in range(200):
+        luck = draw.normal(size=(100, 1))
+        values = stats.norm.cdf(0.7 * luck + draw.normal(size=(100, 5)) * 0.7) < shares
+        found = {place.vllm: place for place in places(*table(values)[:1], **_named(values))}
+        held += all(found[f"v{n}"].first <= n + 1 <= found[f"v{n}"].last for n in range(5))
+    assert held >= 0.95 * 200 - 3 * (200 * 0.05 * 0.95) ** 0.5
+
+
+def test_the_ceiling_is_the_tau_of_two_halves_of_one_source_and_grows_with_items():
+    draw = np.random.default_rng(2)
+    shares = np.array([0.1, 0.15, 0.2, 0.3, 0.4])
+    few, many = (draw.random((count, 5)) < shares for count in (60, 3000))
+    ceilings = [
+        tau_ceiling(*table(values)[:1], **_named(values), seed=0, resamples=400)
+        for values in (few, many)
+    ]
+    assert ceilings[0] < ceilings[1] <= 1
+    # The same by numpy and scipy alone.
+    taus = []
+    for _ in range(400):
+        again = few[draw.integers(60, size=60)]
+        taus.append(stats.kendalltau(again.mean(axis=0), few.mean(axis=0)).statistic)
+    assert ceilings[0] == pytest.approx(np.nanmean(taus), abs=0.04)
+
+
+def test_two_vllms_have_no_ceiling():
+    values, vllms, items = table(np.eye(2))
+    assert tau_ceiling(values, vllms=vllms, items=items, seed=0) is None

@@ -1,4 +1,4 @@
-"""Whether two sources put the VLLMs in the same order."""
+"""Which places VLLMs may hold by a rate, and whether two sources put them in the same order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.random import Generator, default_rng
-from scipy import sparse
+from scipy import sparse, stats
 
 from nsgauge.eval.clusters import cluster_codes
 
@@ -15,6 +15,8 @@ MINIMUM_VLLMS = 3
 
 _LEAST_DEFINED = 0.5
 _WEIGHTS_AT_ONCE = 2_000_000
+
+_LEVEL = 0.05
 
 Rates = Float[np.ndarray, "draws vllms"]
 Statistic = Float[np.ndarray, " draws"]
@@ -41,6 +43,129 @@ class RankAgreement:
     spearman: float | None = None
     spearman_low: float | None = None
     spearman_high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one VLLM may stand by one rate.
+
+    Attributes:
+        vllm: Its name.
+        rate: Its rate on these rows, in [0, 1].
+        first: The lowest place that it may hold; 1 is the lowest rate.
+        last: The highest.
+    """
+
+    vllm: str
+    rate: float
+    first: int
+    last: int
+
+
+def places(
+    values: Float[np.ndarray, " rows"],
+    *,
+    vllms: Shaped[np.ndarray, " rows"],
+    items: Shaped[np.ndarray, " rows"],
+) -> tuple[Place, ...]:
+    """Each VLLM's rate and the places that it may hold, by rate.
+
+    Two VLLMs are told apart by the items that both answered, in pairs. The first place is one more
+    than the VLLMs that are surely lower, the last the number of those that aren't surely higher;
+    all pairs are allowed for at once (Holm), at 5 %.
+
+    Args:
+        values: Labels or probabilities, in [0, 1].
+        vllms: Who answered.
+        items: What was asked.
+
+    Source: Mogstad, Romano, Shaikh and Wilhelm 2024, "Inference for ranks", with Holm's step-down;
+    two more items that differ each way, as Agresti and Min 2005 add them.
+    """
+    names, column = np.unique(vllms, return_inverse=True)
+    row = cluster_codes(items, rows=len(values))
+    shape = (int(row.max()) + 1 if len(row) else 0, len(names))
+    sums, counts = (
+        sparse.coo_array((amount, (row, column.reshape(-1))), shape=shape).toarray()
+        for amount in (values.astype(np.float64), np.ones(len(row)))
+    )
+    means = np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
+    rates = sums.sum(axis=0) / counts.sum(axis=0)
+    lower = _surely_lower(means)
+    found = [
+        Place(
+            vllm=str(name),
+            rate=float(rates[place]),
+            first=1 + int(lower[:, place].sum()),
+            last=len(names) - int(lower[place].sum()),
+        )
+        for place, name in enumerate(names)
+    ]
+    return tuple(sorted(found, key=lambda place: (place.rate, place.vllm)))
+
+
+def tau_ceiling(
+    values: Float[np.ndarray, " rows"],
+    *,
+    vllms: Shaped[np.ndarray, " rows"],
+    items: Shaped[np.ndarray, " rows"],
+    seed: int,
+    resamples: int = 2000,
+) -> float | None:
+    """The tau to be expected between these rates and the same source's on other such items.
+
+    No classifier can be asked for more: with few items the order is partly luck. The mean over
+    items drawn again; None with fewer than three VLLMs, or where all rates are the same.
+
+    Args:
+        values: The source's labels or probabilities, in [0, 1].
+        vllms: Who answered.
+        items: What was asked.
+        seed: Of the resampling.
+        resamples: Draws; at least 1.
+    """
+    names, column = np.unique(vllms, return_inverse=True)
+    if len(names) < MINIMUM_VLLMS:
+        return None
+    row = cluster_codes(items, rows=len(values))
+    shape = (int(row.max()) + 1, len(names))
+    tables = [
+        sparse.coo_array((amount, (row, column.reshape(-1))), shape=shape).tocsr()
+        for amount in (np.ones(len(row)), values.astype(np.float64))
+    ]
+    once, _ = _rates(np.ones((1, shape[0])), [*tables, tables[1]])
+    generator = default_rng(seed)
+    step = max(1, _WEIGHTS_AT_ONCE // shape[0])
+    taus = []
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        weights = generator.multinomial(shape[0], np.full(shape[0], 1 / shape[0]), size=size)
+        drawn, _ = _rates(weights.astype(np.float64), [*tables, tables[1]])
+        taus.append(_tau_and_rho(drawn, np.repeat(once, size, axis=0))[0])
+    defined = np.concatenate(taus)
+    defined = defined[np.isfinite(defined)]
+    return float(defined.mean()) if len(defined) >= _LEAST_DEFINED * resamples else None
+
+
+def _surely_lower(means: Float[np.ndarray, "items vllms"]) -> np.ndarray:
+    """Whether the VLLM of a row is surely lower than that of a column, all pairs allowed for."""
+    many = means.shape[1]
+    first, second = np.triu_indices(many, k=1)
+    gaps, chances = np.zeros(len(first)), np.ones(len(first))
+    for pair, (a, b) in enumerate(zip(first, second, strict=True)):
+        differences = means[:, a] - means[:, b]
+        padded = np.append(differences[np.isfinite(differences)], [1.0, -1.0])
+        error = padded.std(ddof=1) / np.sqrt(len(padded))
+        gaps[pair] = padded.mean()
+        chances[pair] = 2 * stats.t.sf(abs(gaps[pair]) / error, df=len(padded) - 1)
+    order = np.argsort(chances)
+    stepped = chances[order] * np.arange(len(order), 0, -1)
+    rejected = np.zeros(len(order), dtype=bool)
+    rejected[order] = np.maximum.accumulate(stepped) <= _LEVEL
+    lower = np.zeros((many, many), dtype=bool)
+    for a, b, gap in zip(first[rejected], second[rejected], gaps[rejected], strict=True):
+        lower[(a, b) if gap < 0 else (b, a)] = True
+    return lower
 
 
 def rank_agreement(

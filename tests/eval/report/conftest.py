@@ -121,16 +121,22 @@ def judged_world(world: World) -> World:
     return world
 
 
+LEANS = (("alpha", 2.0), ("beta", 0.7))
+"""How far each VLLM leans towards unsafe and not grounded."""
+
+
 @pytest.fixture(scope="session")
 def simulated() -> Callable[..., World]:
     """A larger world drawn from a seed: the classifier is right on average and informative."""
 
-    def build(items=60, *, judged_share=1.0, seen_share=0.2, seed=0, pictured=1.0) -> World:
+    def build(
+        items=60, *, judged_share=1.0, seen_share=0.2, seed=0, pictured=1.0, leans=LEANS
+    ) -> World:
         draw, world = np.random.default_rng(seed), World()
         for item in range(items):
             seen = item < seen_share * items
             judged = bool(draw.random() < judged_share)
-            for vllm, lean in (("alpha", 2.0), ("beta", 0.7)):
+            for vllm, lean in leans:
                 cells = draw.dirichlet([3.0, 0.5 * lean, 0.8 * lean, 0.3])
                 triple_id = world.triple(vllm, f"item-{item}")
                 picture = "image" if draw.random() < pictured else "absent"

@@ -22,6 +22,7 @@ from nsgauge.eval.report.disagreements import Disagreements, disagreements
 from nsgauge.eval.report.headline import Headline, headline_table
 from nsgauge.eval.report.inputs import ReportInputs, Rows, join_rows, pick_reference
 from nsgauge.eval.report.judging import JudgeSummary, judge_summaries
+from nsgauge.eval.report.orders import VllmOrder, vllm_orders
 from nsgauge.eval.report.slicing import SliceRow, slice_rows
 from nsgauge.eval.report.transport import Transport, transport
 
@@ -86,6 +87,7 @@ class Report:
         judges: Every judge by itself, on all rows.
         comparison: Agreement of the classifier with judges and of judges with each other.
         reliability: One entry an axis; empty without scores or answers on unseen rows.
+        orders: The order of the VLLMs by axis; empty likewise, or with fewer than three.
         slices: Calibration by VLLM, benchmark, length and the like; empty likewise.
         transport: The gate before rates that nothing checks; None where there are none, or where
             nothing is checked.
@@ -107,6 +109,7 @@ class Report:
     judges: tuple[JudgeSummary, ...]
     comparison: Comparison
     reliability: tuple[AxisReliability, ...]
+    orders: tuple[VllmOrder, ...]
     slices: tuple[SliceRow, ...]
     transport: Transport | None
     controls: ImageControls | None
@@ -144,6 +147,7 @@ def build_report(inputs: ReportInputs) -> Report:
         judges=judge_summaries(rows),
         comparison=compare(rows, reference=name),
         reliability=_reliability(rows, scores=scores, reference=reference, seed=inputs.seed),
+        orders=_orders(rows, scores=scores, reference=reference, seed=inputs.seed),
         slices=slice_rows(rows, scores=scores, reference=reference) if scores and reference else (),
         transport=_transport(rows, headline=headline, seed=inputs.seed),
         controls=_controls(inputs, reference=reference),
@@ -203,6 +207,14 @@ def _reliability(
             )
         )
     return tuple(found)
+
+
+def _orders(
+    rows: Rows, *, scores: ScoreColumns | None, reference: JudgeColumns | None, seed: int
+) -> tuple[VllmOrder, ...]:
+    if scores is None or reference is None:
+        return ()
+    return vllm_orders(rows, scores=scores, reference=reference, seed=seed)
 
 
 def _escalation(

@@ -10,6 +10,7 @@ from nsgauge.eval.report.decision_tables import check_table, curve_table, escala
 from nsgauge.eval.report.files import Cell, CsvTable
 from nsgauge.eval.report.headline import HeadlineRow
 from nsgauge.eval.report.judging import JudgeRow
+from nsgauge.eval.report.orders import order_table
 from nsgauge.eval.report.slice_tables import drift_table, slice_table
 from nsgauge.eval.report.transport import Transport
 
@@ -45,6 +46,7 @@ def report_tables(report: Report) -> dict[str, CsvTable]:
         "judge_repeats": _repeats(report),
         "calibration": _calibration(report),
         "reliability_curves": _curves(report),
+        "orders": order_table(report.orders),
         "slices": slice_table(report.slices),
         "drift": drift_table(report.transport),
         "picture_controls": _controls(report),

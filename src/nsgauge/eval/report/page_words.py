@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nsgauge.eval.report import decision_words, rate_words, slice_words, trust_words
+from nsgauge.eval.report import decision_words, orders, rate_words, slice_words, trust_words
 from nsgauge.eval.report.contents import Report
 from nsgauge.eval.report.files import plain
 from nsgauge.eval.report.phrases import count, some, words_of
@@ -56,6 +56,8 @@ class PageWords:
     repeats: str
     calibration: tuple[str, ...]
     reliability_figures: dict[str, str]
+    orders: tuple[str, ...]
+    order_table: str
     slices: tuple[str, ...]
     slice_table: str
     gate: tuple[str, ...]
@@ -100,6 +102,8 @@ def page_words(report: Report) -> PageWords:
         reliability_figures={
             axis.axis: trust_words.reliability_caption(axis) for axis in report.reliability
         },
+        orders=tuple(orders.order_sentences(report.orders)),
+        order_table=orders.TABLE,
         slices=tuple(slice_words.slice_sentences(report.slices)),
         slice_table=slice_words.SLICES,
         gate=tuple(slice_words.gate_sentences(report.transport)),
