@@ -135,6 +135,8 @@ def test_the_ceiling_is_the_tau_of_two_halves_of_one_source_and_grows_with_items
         tau_ceiling(*table(values)[:1], **_named(values), seed=0, resamples=400)
         for values in (few, many)
     ]
+    assert ceilings[0] is not None
+    assert ceilings[1] is not None
     assert ceilings[0] < ceilings[1] <= 1
     # The same by numpy and scipy alone.
     taus = []

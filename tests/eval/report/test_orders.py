@@ -36,7 +36,7 @@ def test_each_axis_orders_all_vllms_by_the_reference(report, world):
             strict=True,
         )
     )
-    said = {name: [] for name, _ in LEANS}
+    said: dict[str, list[bool]] = {name: [] for name, _ in LEANS}
     columns = (inputs.verdicts["triple_id"].to_pylist(), inputs.verdicts["safety"].to_pylist())
     for triple_id, safety in zip(*columns, strict=True):
         if not seen[triple_id]:
