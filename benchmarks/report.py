@@ -1,6 +1,6 @@
 """Seconds, memory and page size of a report over many scored rows.
 
-    python -m benchmarks.report --rows 1000000 --work /var/tmp/report --out benchmarks/results
+    python -m benchmarks.report --rows 1000000 --work runs/report --out benchmarks/results
 
 The folders under `--work` are drawn by code, not scored: 20 VLLMs answer the items of five
 benchmarks, and a judge answers a declared random 2% of the rows. The report runs in a process of

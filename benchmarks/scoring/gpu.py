@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.scoring import world
-from benchmarks.scoring.cpu import encoded, packs, relative, response_windows, text_flops
 from benchmarks.scoring.rounds import Row, compared, row
+from benchmarks.scoring.towers import encoded, packs, relative, response_windows, text_flops
 from nsgauge.checkpoints.bundle import Bundle
 from nsgauge.eval.scoring.engine import TOKENS_PER_BATCH, Engine, Precision
 from nsgauge.eval.scoring.pictures import Pictures

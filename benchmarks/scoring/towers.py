@@ -1,0 +1,243 @@
+"""Rows of the CPU benchmark about towers alone: packing, LoRA, peers, and the machine itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.scoring import world
+from benchmarks.scoring.rounds import Row, compared, row
+from nsgauge.eval.scoring.engine import TOKENS_PER_BATCH
+from nsgauge.models.lora import LoraSettings, add_lora, merge_lora
+from nsgauge.models.prediction import batches_under_budget
+from nsgauge.models.towers.convert import text_tower
+from nsgauge.models.towers.packing import Packed, Windows
+from nsgauge.models.towers.text import TextTower
+from nsgauge.models.windows import RowReader, WindowPolicy
+
+SIDE = 2048
+BUDGET = TOKENS_PER_BATCH["cpu"]
+
+
+def text_flops(tower: TextTower, *, tokens: int) -> float:
+    """Of the linears: twice their weights a token; attention's own products are left out."""
+    linears = sum(
+        module.weight.numel()
+        for module in tower.stack.modules()
+        if isinstance(module, torch.nn.Linear)
+    )
+    return 2.0 * linears * tokens
+
+
+def response_windows(rows: int, *, prompts: bool = False) -> Windows:
+    """Windows of responses (or prompts) of real lengths."""
+    table = world.triples(rows)
+    reader = RowReader(
+        world.clip_tokenizer(), context=world.CONTEXT, policy=WindowPolicy(layout="apart")
+    )
+    texts = table["prompt" if prompts else "response"].to_pylist()
+    read = reader.columns([""] * rows, responses=texts, captions=[None] * rows)
+    chosen = np.flatnonzero(read.roles == 1)
+    packed = [read.windows[index] for index in chosen.tolist()]
+    return Windows.of(packed)
+
+
+def packs(windows: Windows, *, budget: int = BUDGET) -> list[Packed]:
+    """All windows under the budget of one forward."""
+    batches = batches_under_budget(windows.lengths.tolist(), tokens_per_batch=budget)
+    return [windows.pack(np.array(batch)) for batch in batches]
+
+
+@torch.inference_mode()
+def encoded(tower: TextTower, batches: list[Packed]) -> Tensor:
+    """Every batch through the tower."""
+    return torch.cat([tower(batch) for batch in batches])
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    """Largest difference over the largest value."""
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+@torch.inference_mode()
+def c1() -> Row:
+    """The packed tower against the same run's matrix product."""
+    tower, windows = world.clip_towers().text, response_windows(12)
+    batches, tokens = packs(windows), int(windows.bounds[-1])
+    left, right = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
+    ratios = compared(lambda: [left @ right for _ in range(8)], lambda: encoded(tower, batches))
+    work = text_flops(tower, tokens=tokens) / (8 * 2 * SIDE**3)
+    return row(
+        "C1",
+        "packed CLIP text tower, responses",
+        sides=("FLOP/s of its linears", f"FLOP/s of a {SIDE}^3 matrix product"),
+        ratios=[ratio * work for ratio in ratios],
+        parity="none: not the same work",
+        least=0.80,
+    )
+
+
+def c2(*, prompts: bool) -> list[Row]:
+    """Padded peers against the packed tower, with the same weights."""
+    import open_clip  # noqa: PLC0415 - a peer
+
+    torch.manual_seed(0)
+    model: Any = open_clip.create_model("ViT-B-32", pretrained=None).eval()
+    tower = text_tower(model, layers=None)
+    windows = response_windows(12, prompts=prompts)
+    batches = packs(windows)
+    order = np.concatenate(
+        [
+            np.array(b)
+            for b in batches_under_budget(windows.lengths.tolist(), tokens_per_batch=BUDGET)
+        ]
+    )
+    padded = torch.zeros(len(windows), world.CONTEXT, dtype=torch.int64)
+    for place, index in enumerate(order.tolist()):
+        ids = windows.ids[windows.bounds[index] : windows.bounds[index + 1]]
+        padded[place, : len(ids)] = torch.from_numpy(ids)
+    rows = []
+    kind, least = ("prompts", 2.0) if prompts else ("responses", 1.1)
+    for peer, encode in {
+        "open_clip, padded": model.encode_text,
+        "transformers CLIPTextModel, padded": _transformers_text(model),
+    }.items():
+
+        def padded_run(encode: Callable[[Tensor], Tensor] = encode) -> Tensor:
+            with torch.inference_mode():
+                return torch.cat(
+                    [encode(chunk) for chunk in torch.split(padded, BUDGET // world.CONTEXT)]
+                )
+
+        difference = relative(padded_run(), encoded(tower, batches))
+        rows.append(
+            row(
+                "C2",
+                f"{peer}, {kind}",
+                sides=("its time", "packed time"),
+                ratios=compared(padded_run, lambda: encoded(tower, batches)),
+                parity=f"relative difference {difference:.1e}",
+                least=least,
+                parity_holds=difference <= 1e-5,
+            )
+        )
+    return rows
+
+
+def _transformers_text(model: Any) -> Callable[[Tensor], Tensor]:
+    """Hugging Face's CLIP text model with open_clip's weights."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection  # noqa: PLC0415 - a peer
+
+    config = CLIPTextConfig(
+        vocab_size=49_408,
+        hidden_size=512,
+        intermediate_size=2048,
+        num_hidden_layers=12,
+        num_attention_heads=8,
+        projection_dim=512,
+        max_position_embeddings=77,
+        hidden_act="gelu",
+        eos_token_id=49_407,
+    )
+    peer: Any = CLIPTextModelWithProjection(config)
+    peer.eval()
+    state, theirs = model.state_dict(), dict(peer.named_parameters())
+    names = {
+        "text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],
+        "text_model.embeddings.position_embedding.weight": state["positional_embedding"],
+        "text_model.final_layer_norm.weight": state["ln_final.weight"],
+        "text_model.final_layer_norm.bias": state["ln_final.bias"],
+        "text_projection.weight": state["text_projection"].T,
+    }
+    parts = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc"}
+    parts |= {"mlp.fc2": "mlp.c_proj", "self_attn.out_proj": "attn.out_proj"}
+    for layer in range(12):
+        ours, prefix = f"text_model.encoder.layers.{layer}.", f"transformer.resblocks.{layer}."
+        for kind in ("weight", "bias"):
+            for name, source in parts.items():
+                names[f"{ours}{name}.{kind}"] = state[f"{prefix}{source}.{kind}"]
+            fused = state[f"{prefix}attn.in_proj_{kind}"].chunk(3)
+            for name, chunk in zip(("q_proj", "k_proj", "v_proj"), fused, strict=True):
+                names[f"{ours}self_attn.{name}.{kind}"] = chunk
+    with torch.no_grad():
+        for name, parameter in theirs.items():
+            known = name if name in names else f"text_model.{name}"
+            parameter.copy_(names[known])
+    return lambda ids: peer(input_ids=ids).text_embeds
+
+
+def c3() -> Row:
+    """Batches in the order they come, padded to their longest, against packing."""
+    tower, windows = world.clip_towers().text, response_windows(12)
+    joint = Windows(
+        ids=windows.ids,
+        bounds=np.unique(np.append(windows.bounds[::3], windows.bounds[-1])),
+        second=np.zeros((-(-len(windows) // 3), 2), dtype=np.int64),
+    )
+    tower.position_embedding = torch.nn.Embedding(512, 512)
+    batches = packs(joint)
+    chunks = np.array_split(np.arange(len(joint)), max(1, len(joint) // 16))
+    padded = []
+    for chunk in chunks:
+        longest = int(joint.lengths[chunk].max())
+        ids = np.zeros((len(chunk), longest), dtype=np.int64)
+        for place, index in enumerate(chunk.tolist()):
+            own = joint.ids[joint.bounds[index] : joint.bounds[index + 1]]
+            ids[place, : len(own)] = own
+        whole = Windows(
+            ids=ids.ravel(),
+            bounds=np.arange(len(chunk) + 1) * longest,
+            second=np.zeros((len(chunk), 2), dtype=np.int64),
+        )
+        padded.append(whole.pack(np.arange(len(chunk))))
+    spent = sum(len(batch.ids) for batch in padded) / int(joint.bounds[-1])
+    return row(
+        "C3",
+        "long joint windows, 16 a batch",
+        sides=("padded to the longest", "packed time"),
+        ratios=compared(lambda: encoded(tower, padded), lambda: encoded(tower, batches)),
+        parity=f"same tower; {spent:.2f} times the tokens",
+        least=2.0,
+    )
+
+
+def c4() -> Row:
+    """Adapters beside the weights against adapters merged into them."""
+    apart, merged = world.clip_towers().text, world.clip_towers().text
+    for tower in (apart, merged):
+        torch.manual_seed(2)
+        add_lora(tower, settings=LoraSettings(rank=8, image=False))
+        for name, weight in tower.named_parameters():
+            if ".lora_B." in name:
+                torch.nn.init.normal_(weight, std=0.01)
+        tower.eval()
+    merge_lora(merged)
+    batches = packs(response_windows(12))
+    difference = relative(encoded(apart, batches), encoded(merged, batches))
+    return row(
+        "C4",
+        "LoRA on all text linears",
+        sides=("unmerged time", "merged time"),
+        ratios=compared(lambda: encoded(apart, batches), lambda: encoded(merged, batches)),
+        parity=f"relative difference {difference:.1e}",
+        least=1.05,
+        parity_holds=difference <= 1e-5,
+    )
+
+
+def a_against_a() -> Row:
+    """The same work twice: how far this machine's noise moves a ratio."""
+    tower = world.clip_towers().text
+    batches = packs(response_windows(12))
+    ratios = compared(lambda: encoded(tower, batches), lambda: encoded(tower, batches))
+    median = float(np.median(ratios))
+    return row(
+        "A/A",
+        "packed tower against itself",
+        sides=("time", "time"),
+        ratios=ratios,
+        parity="noisy beyond 0.95 to 1.05",
+        parity_holds=0.95 <= median <= 1.05,
+    )
