@@ -1,20 +1,26 @@
 """The bundle: a saved classifier as safetensors and JSON, verified when it is loaded."""
 
 import json
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.manifest import FORMAT, BundleManifest
+from nsgauge.checkpoints.verified import (
+    SavedForm,
+    first_fault,
+    in_a_line,
+    read_content,
+    read_seen,
+    read_weights,
+    verify_files,
+)
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError, SettingsError
 from nsgauge.models.lora import load_lora, lora_state, merge_lora
@@ -28,12 +34,18 @@ HEADS = "heads.safetensors"
 SEEN = "seen.json"
 CARD = "README.md"
 FILES = (ADAPTERS, HEADS, SEEN)
-MANIFEST_BYTES_LIMIT = 16 << 20
-FAULT_CHARACTERS_LIMIT = 400
-# Weights, and the keys of a lexical channel.
-WEIGHT_TYPES = (torch.float32, torch.int64)
 BUNDLE_FOLDER = FolderKind(
     noun="bundle", marker=MANIFEST, key="format", names=frozenset({*FILES, MANIFEST, CARD})
+)
+_FORM = SavedForm(
+    manifest=MANIFEST,
+    files=FILES,
+    key="format",
+    version=FORMAT,
+    title="bundle format",
+    noun="bundle",
+    maker="a bundle made by `nsgauge train`",
+    again="train",
 )
 
 
@@ -98,27 +110,11 @@ def read_manifest(path: Path) -> BundleManifest:
     Raises:
         BundleError: no bundle there, another format, or not valid.
     """
-    file = path / MANIFEST
-    if not file.is_file():
-        raise BundleError(f"{path}: no {MANIFEST} there; expected a bundle made by `nsgauge train`")
-    if file.stat().st_size > MANIFEST_BYTES_LIMIT:
-        raise BundleError(f"{file}: over {MANIFEST_BYTES_LIMIT >> 20} MiB, that's no manifest")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{file}: not valid JSON ({error})") from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise BundleError(
-            f"{file}: bundle format {reprlib.repr(found)}, this version reads {FORMAT}: use the "
-            "nsgauge version that wrote it, or train again"
-        )
+    content = read_content(path, form=_FORM)
     try:
         return BundleManifest.model_validate(content)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(step) for step in fault["loc"])
-        raise BundleError(f"{file}: {where}: {fault['msg']}") from error
+        raise BundleError(f"{path / MANIFEST}: {first_fault(error)}") from error
 
 
 def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
@@ -132,9 +128,11 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         BundleError: missing, damaged, of another format, or for other tower weights.
     """
     manifest = read_manifest(path)
-    _verify(path, manifest=manifest)
-    weights = _read_weights(path)
-    seen = _read_seen(path / SEEN)
+    verify_files(path, files=manifest.files, form=_FORM)
+    weights = read_weights(path / ADAPTERS, form=_FORM)
+    heads = read_weights(path / HEADS, form=_FORM)
+    weights |= {f"heads.{name}": tensor for name, tensor in heads.items()}
+    seen = read_seen(path / SEEN)
     stored = manifest.tower_directory
     directory = tower_directory or (Path(stored) if stored is not None else None)
     try:
@@ -154,9 +152,7 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
     try:
         _put_weights(weights, network=network)
     except (ValueError, RuntimeError) as error:
-        # torch lists every tensor, one a line.
-        fault = " ".join(str(error).split())[:FAULT_CHARACTERS_LIMIT]
-        raise BundleError(f"{path}: weights don't fit {MANIFEST}: {fault}") from error
+        raise BundleError(f"{path}: weights don't fit {MANIFEST}: {in_a_line(error)}") from error
     return Bundle(
         manifest=manifest,
         network=network.eval().requires_grad_(requires_grad=False),
@@ -165,38 +161,6 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         seen=seen,
         fingerprint=file_digest(path / MANIFEST),
     )
-
-
-def _verify(path: Path, *, manifest: BundleManifest) -> None:
-    if sorted(manifest.files) != sorted(FILES):
-        raise BundleError(f"{path}: lists {sorted(manifest.files)}, expected {sorted(FILES)}")
-    for name, expected in manifest.files.items():
-        file = path / name
-        if not file.is_file():
-            raise BundleError(f"{file}: missing; copy the whole bundle again")
-        found = file_digest(file)
-        if found != expected:
-            raise BundleError(
-                f"{file}: SHA-256 is {found[:12]}, {MANIFEST} says {expected[:12]}: "
-                "the file is damaged or was changed; copy the bundle again"
-            )
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of both files: the adapters' by tower (`image.`, `text.`), the `heads.`."""
-    weights: dict[str, Tensor] = {}
-    for file, prefix in ((path / ADAPTERS, ""), (path / HEADS, "heads.")):
-        try:
-            content = load_file(file)
-        except (SafetensorError, ValueError, OSError) as error:
-            raise BundleError(f"{file}: weights can't be read ({error})") from error
-        for name, tensor in content.items():
-            if tensor.dtype not in WEIGHT_TYPES:
-                raise BundleError(f"{file}: {name} is {tensor.dtype}, expected fp32 (keys: int64)")
-            if not bool(torch.isfinite(tensor).all()):
-                raise BundleError(f"{file}: {name} holds NaN or infinity; train again")
-            weights[f"{prefix}{name}"] = tensor
-    return weights
 
 
 def _put_weights(weights: Mapping[str, Tensor], *, network: Network) -> None:
@@ -216,16 +180,6 @@ def _put_weights(weights: Mapping[str, Tensor], *, network: Network) -> None:
     for name, tower in _towers(network).items():
         load_lora(tower, state=parts[name])
         merge_lora(tower)
-
-
-def _read_seen(file: Path) -> frozenset[str]:
-    try:
-        content = json.loads(file.read_text(encoding="ascii"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{file}: not valid JSON ({error}); copy the bundle again") from error
-    if not isinstance(content, list) or not all(isinstance(entry, str) for entry in content):
-        raise BundleError(f"{file}: expected a list of digests")
-    return frozenset(content)
 
 
 def _towers(network: Network) -> dict[str, nn.Module]:

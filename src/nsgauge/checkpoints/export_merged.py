@@ -4,32 +4,33 @@ It loads without the preset's packages, without a hub and without the adapters' 
 """
 
 import json
-import reprlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nsgauge.checkpoints.bundle import (
     ADAPTERS,
     CARD,
-    FAULT_CHARACTERS_LIMIT,
     HEADS,
-    MANIFEST_BYTES_LIMIT,
     SEEN,
-    WEIGHT_TYPES,
     Bundle,
-    _read_seen,
     load_bundle,
 )
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.export_towers import StoredTowers, build_towers, store_towers
 from nsgauge.checkpoints.manifest import BundleManifest
+from nsgauge.checkpoints.verified import (
+    SavedForm,
+    first_fault,
+    in_a_line,
+    read_content,
+    read_seen,
+    read_weights,
+    verify_files,
+)
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError
 from nsgauge.models.network import build_network
@@ -48,6 +49,16 @@ MERGED_FOLDER = FolderKind(
     marker=MERGED,
     key="nsgauge_merged",
     names=frozenset({*FILES, MERGED, CARD}),
+)
+_FORM = SavedForm(
+    manifest=MERGED,
+    files=FILES,
+    key="nsgauge_merged",
+    version=FORMAT,
+    title="merged form",
+    noun="folder",
+    maker="`nsgauge export --to merged`",
+    again="export",
 )
 
 
@@ -117,9 +128,10 @@ def load_merged(path: Path) -> Bundle:
     """
     merged = read_merged(path)
     manifest = merged.bundle
-    _verify(path, files=manifest.files)
-    weights, heads = _read_weights(path / TOWERS), _read_weights(path / HEADS)
-    seen = _read_seen(path / SEEN)
+    verify_files(path, files=manifest.files, form=_FORM)
+    weights = read_weights(path / TOWERS, form=_FORM)
+    heads = read_weights(path / HEADS, form=_FORM)
+    seen = read_seen(path / SEEN)
     try:
         towers = build_towers(
             merged.towers,
@@ -133,7 +145,7 @@ def load_merged(path: Path) -> Bundle:
         named = {name.removeprefix("heads."): tensor for name, tensor in heads.items()}
         network.heads.load_state_dict(named, strict=True)
     except (ValueError, RuntimeError) as error:
-        fault = " ".join(str(error).split())[:FAULT_CHARACTERS_LIMIT]
+        fault = in_a_line(error)
         raise BundleError(f"{path}: {MERGED} and its files don't fit: {fault}") from error
     # Caches are keyed by the digests of a bundle's files, of which this form lacks one.
     files = {**manifest.files, ADAPTERS: "merged"}
@@ -154,35 +166,15 @@ def read_merged(path: Path) -> MergedManifest:
         BundleError: none there, another format, or not valid.
     """
     file = path / MERGED
-    if not file.is_file():
-        raise BundleError(f"{path}: no {MERGED} there; expected `nsgauge export --to merged`")
-    if file.stat().st_size > MANIFEST_BYTES_LIMIT:
-        raise BundleError(f"{file}: over {MANIFEST_BYTES_LIMIT >> 20} MiB, that's no manifest")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{file}: not valid JSON ({error})") from error
-    found = content.get("nsgauge_merged") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise BundleError(
-            f"{file}: merged form {reprlib.repr(found)}, this version reads {FORMAT}: use the "
-            "nsgauge version that wrote it, or export again"
-        )
+    content = read_content(path, form=_FORM)
     try:
         merged = MergedManifest.model_validate(content)
     except (ValidationError, RecursionError) as error:
-        raise BundleError(f"{file}: {_first_fault(error)}") from error
+        raise BundleError(f"{file}: {first_fault(error)}") from error
     lora = merged.bundle.network.lora
     if lora.image or lora.text:
         raise BundleError(f"{file}: network.lora: a merged form has no adapters; export again")
     return merged
-
-
-def _first_fault(error: ValidationError | RecursionError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    fault = error.errors()[0]
-    return f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
 
 
 def _weights(**modules: nn.Module) -> dict[str, Tensor]:
@@ -191,34 +183,6 @@ def _weights(**modules: nn.Module) -> dict[str, Tensor]:
         for part, module in modules.items()
         for name, tensor in module.state_dict().items()
     }
-
-
-def _verify(path: Path, *, files: Mapping[str, str]) -> None:
-    if sorted(files) != sorted(FILES):
-        raise BundleError(f"{path}: lists {sorted(files)}, expected {sorted(FILES)}")
-    for name, expected in files.items():
-        file = path / name
-        if not file.is_file():
-            raise BundleError(f"{file}: missing; copy the whole folder again")
-        found = file_digest(file)
-        if found != expected:
-            raise BundleError(
-                f"{file}: SHA-256 is {found[:12]}, {MERGED} says {expected[:12]}: "
-                "the file is damaged or was changed; copy the folder again"
-            )
-
-
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    try:
-        weights = load_file(file)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise BundleError(f"{file}: weights can't be read ({error})") from error
-    for name, tensor in weights.items():
-        if tensor.dtype not in WEIGHT_TYPES:
-            raise BundleError(f"{file}: {name} is {tensor.dtype}, expected fp32 (keys: int64)")
-        if not bool(torch.isfinite(tensor).all()):
-            raise BundleError(f"{file}: {name} holds NaN or infinity; export again")
-    return weights
 
 
 def _read_tokenizer(file: Path) -> str:

@@ -13,7 +13,7 @@ from nsgauge.errors import BundleError
 from nsgauge.models.preset import Preset, Resize
 from nsgauge.models.towers.convert import image_tower
 from nsgauge.models.towers.image import ImageTower, Normalisation, VitShape, VitTower
-from nsgauge.models.towers.open_clip_door import _image_alone
+from nsgauge.models.towers.open_clip_door import image_alone
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.towers.siglip import SiglipShape, SiglipTower
 from nsgauge.models.towers.text import TextShape, TextTower
@@ -160,4 +160,4 @@ def _image(stored: StoredTowers, *, preset: Preset) -> ImageTower:
     name = configuration.get("vision_cfg", {}).get("timm_model_name")
     if not isinstance(name, str) or not set(name) <= TRUNK_LETTERS:
         raise ValueError(f"no transformer, and {name!r} is no trunk of timm's")
-    return image_tower(_image_alone(configuration), normalisation=normalisation, patch_grid=grid)
+    return image_tower(image_alone(configuration), normalisation=normalisation, patch_grid=grid)

@@ -220,7 +220,7 @@ def _packaged_reference(preset: Preset) -> Reference:
         if text is None:
             model = _image_and_text(configuration, files=files)
         else:
-            model = _image_alone(configuration)
+            model = image_alone(configuration)
         _load_image_trunk(model, path=image_file)
         side = int(configuration["vision_cfg"]["image_size"])
         context = int(configuration["text_cfg"]["context_length"])
@@ -256,7 +256,7 @@ def _image_and_text(configuration: dict[str, Any], *, files: TextFiles) -> nn.Mo
     return model
 
 
-def _image_alone(configuration: dict[str, Any]) -> nn.Module:
+def image_alone(configuration: dict[str, Any]) -> nn.Module:
     """The image side as CustomTextCLIP would build it, of a trunk of timm's."""
     open_clip = _open_clip()
     vision = open_clip.CLIPVisionCfg(**configuration["vision_cfg"])
