@@ -157,8 +157,8 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     paper = {"tables/headline.md", "tables/headline.tex"}
     assert names == expected | paper | {"report.html", "report.json"}
     ids = {attrs.get("id") for _, attrs in parsed((tmp_path / "report.html").read_text()).seen}
-    sections = {"headline", "audit", "judges", "agreement", "calibration", "pictures", "coverage"}
-    sections |= {"slices", "disagreements"}
+    sections = {"headline", "audit", "judges", "agreement", "calibration", "slices", "pictures"}
+    sections |= {"coverage", "disagreements"}
     assert sections | {"escalation", "thresholds", "provenance", "reading", "limits"} <= ids
 
 
