@@ -150,10 +150,9 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     tables = ("headline", "nsg_audit", "judges", "agreement", "outcomes", "calibration")
     more = ("reliability_curves", "slices", "picture_controls", "coverage")
     decisions = ("risk_coverage", "escalation", "threshold_checks")
-    figures = [f"{kind}_{axis}" for kind in ("reliability", "risk") for axis in AXES]
-    figures += ["rates", "audit"]
+    axial = [f"{kind}_{axis}" for kind in ("reliability", "risk") for axis in AXES]
     expected = {f"tables/{name}.csv" for name in (*tables, *more, *decisions)}
-    expected |= {f"figures/{name}.svg" for name in figures}
+    expected |= {f"figures/{name}.svg" for name in (*axial, "rates", "audit")}
     paper = {"tables/headline.md", "tables/headline.tex"}
     assert names == expected | paper | {"report.html", "report.json"}
     ids = {attrs.get("id") for _, attrs in parsed((tmp_path / "report.html").read_text()).seen}
