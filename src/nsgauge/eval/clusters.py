@@ -6,6 +6,9 @@ from jaxtyping import Float, Int, Shaped
 Clusters = Shaped[np.ndarray, " rows"]
 """One identifier a row (an item id, or any other value that sorts)."""
 
+DIGITS = 9
+"""Of a count by weights; what comes after them depends on the order in which rows are added up."""
+
 
 def cluster_codes(clusters: Clusters | None, *, rows: int) -> Int[np.ndarray, " rows"]:
     """Clusters numbered from zero; without clusters every row is its own.
@@ -80,7 +83,8 @@ def scarcest(
 ) -> float:
     """How many clusters hold a positive row, or how many hold a negative one: the fewer.
 
-    With weights it is the number of equally weighted clusters that would say as much.
+    With weights it is the number of equally weighted clusters that would say as much, to nine
+    digits: five equal ones are five, in whatever order their rows come.
 
     Args:
         positive: In [0, 1].
@@ -94,7 +98,8 @@ def scarcest(
     if weights is None:
         return float(min(most.sum(), (1 - least).sum()))
     each = np.bincount(codes, weights=weights)
-    return min(_effective(each, shares=most), _effective(each, shares=1 - least))
+    fewer = min(_effective(each, shares=most), _effective(each, shares=1 - least))
+    return round(fewer, DIGITS)
 
 
 def _effective(

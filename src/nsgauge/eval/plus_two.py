@@ -119,7 +119,8 @@ def correlation(
 
 def is_informative(found: float | None, *, draws: float) -> bool:
     """Whether a correlation is surely above zero; if not, the judge alone guesses better."""
-    return found is not None and found > 2 / draws**0.5
+    # A tie is no signal; rounding, which depends on the order of the rows, must not break it.
+    return found is not None and found > 2 / draws**0.5 + FLAT
 
 
 def effective_rows(positive: Float[np.ndarray, " judged"], *, draw: Draw, variance: float) -> float:
