@@ -1,12 +1,13 @@
 """The sample world: what the classifier learns of it, and how far that carries.
 
 For each seed the recipe `sample-pocket` is trained and measured against the rule that made the
-world, as scored and with the picture exchanged or taken away. Three designs:
+world. Three designs:
 
-pictures   learned from the teacher's verdicts, measured on unseen pictures
-kinds      likewise in four folds, without control runs: each fold keeps one kind of thing of every
-           family from training, validation and calibration; measured on those kinds, on unseen
-           pictures of the others, and on all sixteen kinds, each by the fold that never saw it
+pictures   learned from the teacher's verdicts, measured on unseen pictures, as scored and with the
+           picture exchanged or taken away
+kinds      likewise in four folds: each fold keeps one kind of thing of every family from training,
+           validation and calibration; measured on those kinds, on unseen pictures of the others,
+           and on all sixteen kinds, each by the fold that never saw it
 shuffled   as `pictures`, with the same verdicts dealt out to other triples: nothing is learned
 
     python benchmarks/sample.py --seeds 7 8 9 --out benchmarks/results/sample.csv
@@ -103,7 +104,8 @@ def perform(run: Run, *, work: Path, overrides: tuple[str, ...] = ()) -> None:
         train(recipe, data=data, out=bundle)
         shutil.rmtree(folder / "bundle.run")
     # A control run costs as much as the scores, and what the picture counts is told by `pictures`.
-    settings = ScoringSettings(controls_rows=0) if run.left_out else ScoringSettings()
+    alone = run.design != "pictures"
+    settings = ScoringSettings(controls_rows=0) if alone else ScoringSettings()
     out = folder / "scores"
     score_folder(bundle, data=data, out=out, settings=settings, resources=Resources())
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from nsgauge.models.lora import (
     LoraSettings,
     adaptable,
+    adapters_off,
     add_lora,
     load_lora,
     lora_state,
@@ -48,6 +49,22 @@ def randomised(tower: nn.Module) -> dict[str, Tensor]:
         name: 0.3 * torch.randn(tensor.shape, generator=generator)
         for name, tensor in lora_state(tower).items()
     }
+
+
+def test_switched_off_adapters_leave_the_base_and_come_back_as_they_were(module):
+    images = PIXELS.float()
+    base = module(images)
+    add_lora(module, settings=SETTINGS)
+    load_lora(module, state=randomised(module))
+    module.line.lora_A.requires_grad_(requires_grad=False)
+    trainable = {name for name, p in module.named_parameters() if p.requires_grad}
+    adapted = module(images)
+    with pytest.raises(KeyboardInterrupt), adapters_off(module):  # noqa: PT012 (a stop inside)
+        assert torch.equal(module(images), base)
+        raise KeyboardInterrupt
+    assert torch.equal(module(images), adapted)
+    assert not torch.allclose(adapted, base)
+    assert {name for name, p in module.named_parameters() if p.requires_grad} == trainable
 
 
 def test_linears_and_convolutions_that_are_linears_are_adapted(module):

@@ -49,6 +49,15 @@ def vectors(corpus, towers, recipe):
     return corpus_vectors(fresh_network(recipe, towers=towers), corpus=corpus, cache=None)
 
 
+def test_nothing_of_the_test_side_is_read(corpus, vectors):
+    learned = [row for row, side in enumerate(corpus.sides) if side is not Side.TEST]
+    read = {window for row in learned for window in corpus.texts[row].windows}
+    assert set(vectors.windows.index) == read
+    assert {window for text in corpus.texts for window in text.windows} > read
+    assert set(vectors.image_index) == {corpus.image_digests[row] for row in learned}
+    assert set(corpus.images) > set(vectors.image_index)
+
+
 class Run:
     """A training that is ready to run; gives its log."""
 

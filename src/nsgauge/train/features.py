@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nsgauge.data.split import Side
 from nsgauge.models.inputs import EncodedTokens, EncodedWindows
+from nsgauge.models.lora import adapters_off
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import (
     RowBatch,
@@ -29,7 +31,7 @@ IMAGES_PER_BATCH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusVectors:
-    """Every distinct image and window of a corpus, encoded once.
+    """Every distinct image and window that isn't for testing, encoded once.
 
     Attributes:
         images: Vectors of each image, by `image_index`; None without images.
@@ -43,21 +45,25 @@ class CorpusVectors:
 
 
 def corpus_vectors(network: Network, *, corpus: Corpus, cache: Path | None) -> CorpusVectors:
-    """Encode a corpus; leaves the network in eval mode.
+    """Encode a corpus, its test side excepted; leaves the network in eval mode.
 
     Args:
-        network: With its towers as they are.
+        network: Whose adapters, if any, are still without effect.
         corpus: Whose pictures and windows.
         cache: Folder of tokens that outlives the training; None for none.
     """
     network.eval()
-    distinct = dict.fromkeys(window for text in corpus.texts for window in text.windows)
-    digests = sorted(corpus.images)
-    return CorpusVectors(
-        images=_image_vectors(network, corpus=corpus, digests=digests),
-        image_index={digest: index for index, digest in enumerate(digests)},
-        windows=_windows(network, windows=list(distinct), cache=cache),
-    )
+    # A kept file holds every row's tokens: trainings on other splits of the data share it.
+    kept = cache is not None and network.pools_tokens
+    rows = [row for row, side in enumerate(corpus.sides) if kept or side is not Side.TEST]
+    windows = dict.fromkeys(window for row in rows for window in corpus.texts[row].windows)
+    digests = sorted({digest for row in rows if (digest := corpus.image_digests[row]) is not None})
+    with adapters_off(network.text_tower), adapters_off(network.image_tower):
+        return CorpusVectors(
+            images=_image_vectors(network, corpus=corpus, digests=digests),
+            image_index={digest: index for index, digest in enumerate(digests)},
+            windows=_windows(network, windows=list(windows), cache=cache),
+        )
 
 
 def corpus_logits(
