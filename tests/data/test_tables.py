@@ -3,6 +3,7 @@ import json
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -222,6 +223,19 @@ def test_small_tables_end_to_end_are_the_whole(data, rows):
     parts = list(iter_triples(data, rows=rows))
     assert all(part.num_rows <= rows for part in parts)
     assert pa.concat_tables(parts).equals(read_triples(data))
+
+
+def test_what_was_read_is_let_go(tmp_path):
+    data, texts = tmp_path / "data", np.random.default_rng(0)
+    answers = [texts.bytes(30_000).hex() for _ in range(200)]
+    write(data, triples=[triple(n, response=text) for n, text in enumerate(answers)])
+    path = data / "triples.parquet"
+    pq.write_table(pq.read_table(path), path, row_group_size=10)
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in iter_triples(data, rows=10):
+        most = max(most, pa.total_allocated_bytes() - before)
+    # A group has 0.6 MB; all of them, even compressed, 6 MB and more.
+    assert most < 3e6
 
 
 def test_a_further_column_is_logged_and_left_out(data, caplog):

@@ -51,7 +51,8 @@ def opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         DataError: no such file, not Parquet, or damaged where it is being read.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        # What is pre-buffered stays in memory until the file is closed: in the end, all of it.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except FileNotFoundError as error:
         wanted = "give a data folder, as `nsgauge import` makes"
