@@ -185,9 +185,11 @@ METHODS: dict[str, Method] = {
     "mpnet-one": from_recipe("msts-mpnet", "committee=1", own_teacher=PEOPLE),
     "mpnet-mean": from_recipe("msts-mpnet", "pooling.queries=0", own_teacher=PEOPLE),
     "mpnet-cells": from_recipe("msts-mpnet"),
-    "mpnet-wordless": from_recipe("msts-mpnet", "lexical=null", own_teacher=PEOPLE),
+    "mpnet-wordless": from_recipe("msts-mpnet", "channels.lexical=null", own_teacher=PEOPLE),
+    "mpnet-probeless": from_recipe("msts-mpnet", "channels.probe=null", own_teacher=PEOPLE),
     "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
 }
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
 LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
-attention pools, the annotators and their classes, the lexical channel, the larger text tower."""
+attention pools, the annotators and their classes, the lexical channel, the linear probe, the larger
+text tower."""

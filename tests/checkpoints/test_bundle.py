@@ -18,6 +18,7 @@ from nsgauge.checkpoints.bundle import (
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.manifest import BundleManifest
 from nsgauge.errors import BundleError, DataError
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.classes import CellClass
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lexical import LexicalChannel, LexicalSettings, response_grams
@@ -25,6 +26,7 @@ from nsgauge.models.lora import LoraSettings
 from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.pooling import PoolingSettings
 from nsgauge.models.prediction import RowBatch, cell_logits, encode_images
+from nsgauge.models.probe import ProbeSettings
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.windows import RowReader
 from nsgauge.protocol import CELLS
@@ -199,7 +201,9 @@ COMMITTEE = NetworkSettings(
         for number, cell in enumerate([CELLS[3], *CELLS, CELLS[0]])
     ),
     ordinals=3,
-    lexical=LexicalSettings(grams=40, share=0.4),
+    channels=ChannelSettings(
+        lexical=LexicalSettings(grams=40, share=0.4), probe=ProbeSettings(share=0.3)
+    ),
 )
 
 
@@ -212,8 +216,8 @@ def committee(pocket_towers: Towers, loaded: Bundle) -> Network:
     rows = loaded.reader.read(
         ["What is it?"], responses=["Turn the lid to the left. A jar."], captions=[None]
     )
-    assert COMMITTEE.lexical is not None
-    keys = response_grams(rows, settings=COMMITTEE.lexical).keys[:7]
+    assert COMMITTEE.channels.lexical is not None
+    keys = response_grams(rows, settings=COMMITTEE.channels.lexical).keys[:7]
     generator = torch.Generator().manual_seed(2)
     for member in built.members:
         channel = member.get_submodule("lexical")
@@ -222,6 +226,7 @@ def committee(pocket_towers: Towers, loaded: Bundle) -> Network:
         channel.idf[: len(keys)] = 1 + torch.rand(len(keys), generator=generator)
         channel.weight[: len(keys)].normal_(generator=generator)
         channel.bias.normal_(generator=generator)
+        member.get_submodule("probe").get_buffer("weight").normal_(generator=generator)
     return built.eval()
 
 
@@ -238,17 +243,19 @@ def test_a_committee_comes_back_with_its_channels_and_its_classes(
     logits = logits_of(found.network, reader=found.reader)
     assert np.abs(logits - wanted).max() / np.abs(wanted).max() <= 1e-6
     # The channels did something, so losing them would have shown.
-    with torch.no_grad():
-        for name, buffer in found.network.named_buffers():
-            if name.endswith("lexical.weight"):
-                buffer.zero_()
-    plain = logits_of(found.network, reader=found.reader)
-    assert np.abs(plain - wanted).max() / np.abs(wanted).max() > 1e-2
+    for lost in ("lexical.weight", "probe.weight"):
+        with torch.no_grad():
+            for name, buffer in found.network.named_buffers():
+                if name.endswith(lost):
+                    buffer.zero_()
+        plain = logits_of(found.network, reader=found.reader)
+        assert np.abs(plain - wanted).max() / np.abs(wanted).max() > 1e-2
+        wanted = plain
 
 
 @pytest.mark.usefixtures("ready_towers")
 @pytest.mark.parametrize(
-    "update", [{"members": 2}, {"classes": COMMITTEE.classes[:4]}, {"lexical": None}]
+    "update", [{"members": 2}, {"classes": COMMITTEE.classes[:4]}, {"channels": ChannelSettings()}]
 )
 def test_a_manifest_of_another_committee_is_refused(
     tmp_path: Path, manifest: BundleManifest, committee: Network, update

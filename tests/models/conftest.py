@@ -211,7 +211,7 @@ def logits_in_two_steps() -> Callable[..., np.ndarray]:
             ]
         )
         held = Slots.of(rows, chosen=np.arange(len(rows)), places=places)
-        lexical = network.settings.lexical
+        lexical = network.settings.channels.lexical
         inputs = NetworkInputs(
             packed=None,
             window_vectors=None,
@@ -225,6 +225,7 @@ def logits_in_two_steps() -> Callable[..., np.ndarray]:
             grams=None
             if lexical is None
             else response_grams([rows[row] for row in range(len(rows))], settings=lexical),
+            channels=True,
         )
         return logits_of_read(network, inputs=inputs, windows=read)
 

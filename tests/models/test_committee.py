@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.classes import CellClass
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.inputs import EncodedTokens, assemble
@@ -19,11 +21,13 @@ from nsgauge.models.prediction import (
     encode_tokens,
     member_log_probabilities,
 )
+from nsgauge.models.probe import ProbeSettings
 from nsgauge.models.towers.packing import Packed, Window
-from nsgauge.models.windows import RowReader, RowText, WindowPolicy
+from nsgauge.models.windows import RowReader, RowText, TextRole, WindowPolicy
 from nsgauge.protocol import CELLS, Cell
 
 LEXICAL = LexicalSettings(grams=64, share=0.3)
+CHANNELS = ChannelSettings(lexical=LEXICAL, probe=ProbeSettings(share=0.2))
 CLASSES = tuple(
     CellClass(name=name, cell=cell)
     for name, cell in [
@@ -41,7 +45,7 @@ SETTINGS = NetworkSettings(
     members=3,
     classes=CLASSES,
     ordinals=4,
-    lexical=LEXICAL,
+    channels=CHANNELS,
 )
 SLOTS = [0, 1, -1, 0]
 PIXELS = torch.randint(
@@ -79,29 +83,31 @@ def network(build_towers, texts) -> Network:
         channel.idf[: len(keys)] = torch.rand(len(keys), generator=generator) + 0.5
         channel.weight.normal_(generator=generator)
         channel.bias.normal_(generator=generator)
+        for buffer in member.get_submodule("probe").buffers():
+            buffer.normal_(std=0.1, generator=generator)
     return built.eval()
 
 
 @torch.inference_mode()
-def said_by(network: Network, *, texts: list[RowText], lexical: LexicalSettings | None) -> Tensor:
-    inputs = assemble(texts, image_slots=SLOTS, pixels=PIXELS, lexical=lexical)
+def said_by(network: Network, *, texts: list[RowText], channels: ChannelSettings | None) -> Tensor:
+    inputs = assemble(texts, image_slots=SLOTS, pixels=PIXELS, channels=channels)
     return network.class_log_probabilities(inputs)
 
 
 def test_a_committee_says_what_its_members_say_alone(build_towers, network, texts):
-    together = said_by(network, texts=texts, lexical=LEXICAL)
+    together = said_by(network, texts=texts, channels=CHANNELS)
     assert together.shape == (3, 4, 5)
     alone = build_network(build_towers(), settings=SETTINGS.model_copy(update={"members": 1}))
     for number, member in enumerate(network.members):
         alone.members[0].load_state_dict(member.state_dict())
-        found = said_by(alone.eval(), texts=texts, lexical=LEXICAL)
+        found = said_by(alone.eval(), texts=texts, channels=CHANNELS)
         torch.testing.assert_close(found[0], together[number])
     differ = (together[0] - together[1]).abs().max()
     assert float(differ) > 0.1
 
 
 def test_members_decide_by_the_mean_of_their_log_probabilities(network, texts):
-    said = said_by(network, texts=texts, lexical=LEXICAL).double().numpy()
+    said = said_by(network, texts=texts, channels=CHANNELS).double().numpy()
     wanted = np.zeros((4, 4))
     for row in range(4):
         for column, cell in enumerate(CELLS):
@@ -109,28 +115,59 @@ def test_members_decide_by_the_mean_of_their_log_probabilities(network, texts):
             means = [sum(said[member, row, number] for member in range(3)) / 3 for number in inside]
             wanted[row, column] = np.log(np.sum(np.exp(means)))
     with torch.inference_mode():
-        found = network(assemble(texts, image_slots=SLOTS, pixels=PIXELS, lexical=LEXICAL))
+        found = network(assemble(texts, image_slots=SLOTS, pixels=PIXELS, channels=CHANNELS))
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_the_channel_has_its_share_where_grams_are_given(network, texts):
-    plain = said_by(network, texts=texts, lexical=None)
+def test_each_channel_has_its_share_where_it_is_asked_for(network, texts):
+    plain = said_by(network, texts=texts, channels=None)
     torch.testing.assert_close(plain.exp().sum(dim=-1), torch.ones(3, 4))
-    mixed = said_by(network, texts=texts, lexical=LEXICAL)
+    mixed = said_by(network, texts=texts, channels=CHANNELS)
     grams = response_grams(texts, settings=LEXICAL)
     for number, member in enumerate(network.members):
         words = channel_of(member)(grams).log_softmax(dim=-1)
-        torch.testing.assert_close(mixed[number], 0.7 * plain[number] + 0.3 * words)
-    assert float((mixed - plain).abs().max()) > 0.1
+        probe = probe_by_hand(network, member=member, texts=texts).log_softmax(dim=-1)
+        wanted = 0.5 * plain[number] + 0.3 * words + 0.2 * probe
+        torch.testing.assert_close(mixed[number], wanted, rtol=1e-4, atol=1e-4)
+        assert float((probe - plain[number]).abs().max()) > 0.1
+
+
+def probe_by_hand(network: Network, *, member: nn.Module, texts: list[RowText]) -> Tensor:
+    """Row by row: the picture, then per role the mean of its windows' means of tokens."""
+    weight, bias = member.get_submodule("probe").buffers()
+    said = []
+    with torch.inference_mode():
+        images = network.image_tower(PIXELS)[:, 0]
+        for text, slot in zip(texts, SLOTS, strict=True):
+            parts = [images[slot] if slot >= 0 else torch.zeros(images.shape[1])]
+            for role in TextRole:
+                own = [w for w, r in zip(text.windows, text.roles, strict=True) if r == role]
+                means = [means_by_hand(network, window=window) for window in own]
+                nothing = torch.zeros(2 * network.text_tower.token_width)
+                parts.append(torch.stack(means).mean(dim=0) if means else nothing)
+            said.append(torch.cat(parts) @ weight + bias)
+    return torch.stack(said)
+
+
+def means_by_hand(network: Network, *, window: Window) -> Tensor:
+    """The mean of the response's tokens, or of all, and of those before a response."""
+    tokens = network.text_tower.tokens(Packed.of([window]))
+    tokens = layer_norm(tokens, tokens.shape[-1:])
+    second = [place for place, segment in enumerate(window.segments) if segment == 1]
+    read = second[:-1] or list(range(len(window.ids)))
+    head = tokens[: second[0]].mean(dim=0) if second else torch.zeros_like(tokens[0])
+    return torch.cat([tokens[read].mean(dim=0), head])
 
 
 def test_encoded_tokens_give_the_logits_that_reading_them_gives(network, texts):
     distinct = list({window: None for text in texts for window in text.windows})
     encoded = encode_tokens(network.text_tower, windows=distinct[::-1], tokens_per_batch=20)
     assert encoded.vectors.dtype == torch.float16
-    read = said_by(network, texts=texts, lexical=LEXICAL)
+    read = said_by(network, texts=texts, channels=CHANNELS)
     with torch.inference_mode():
-        inputs = assemble(texts, image_slots=SLOTS, pixels=PIXELS, encoded=encoded, lexical=LEXICAL)
+        inputs = assemble(
+            texts, image_slots=SLOTS, pixels=PIXELS, encoded=encoded, channels=CHANNELS
+        )
         found = network.class_log_probabilities(inputs)
     # Half precision keeps eleven bits: 5e-4 of a token.
     torch.testing.assert_close(found, read, rtol=0, atol=5e-3)
@@ -158,7 +195,7 @@ def test_tokens_of_a_window_by_hand():
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 30, 10_000])
 def test_what_members_say_depends_on_neither_order_nor_batches(network, texts, tokens_per_batch):
-    wanted = said_by(network, texts=texts, lexical=LEXICAL)
+    wanted = said_by(network, texts=texts, channels=CHANNELS)
     order = [2, 0, 3, 1]
     rows = RowBatch(
         texts=[texts[row] for row in order],

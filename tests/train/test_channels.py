@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nsgauge.data.split import Side
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.classes import CELL_CLASSES, CellClass
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lexical import LexicalChannel, LexicalSettings, response_grams
@@ -29,6 +30,7 @@ UNSAFE = OBSERVATIONS.index((Safety.UNSAFE, None))
 SAFE = OBSERVATIONS.index((Safety.SAFE, None))
 GROUNDED = OBSERVATIONS.index((None, Grounding.GROUNDED))
 SETTINGS = LexicalSettings(grams=512)
+CHANNELS = ChannelSettings(lexical=SETTINGS)
 
 
 def corpus_of(masses, *, shares, sides=None, parts=None, responses=None, classes=CLASSES) -> Corpus:
@@ -150,10 +152,10 @@ def channels_of(corpus: Corpus, *, towers) -> list[LexicalChannel]:
             members=3,
             classes=corpus.classes,
             ordinals=1,
-            lexical=SETTINGS,
+            channels=CHANNELS,
         ),
     )
-    fit_channels(network, corpus=corpus, settings=SETTINGS)
+    fit_channels(network, corpus=corpus, vectors=None, settings=CHANNELS)
     channels = [member.get_submodule("lexical") for member in network.members]
     return [channel for channel in channels if isinstance(channel, LexicalChannel)]
 

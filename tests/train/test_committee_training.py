@@ -16,6 +16,7 @@ from nsgauge.data.folders import VERDICTS_FILE
 from nsgauge.data.split import Side, item_key
 from nsgauge.data.tables import read_verdicts
 from nsgauge.eval.scoring.classifier import Classifier
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.protocol import Rate
 from nsgauge.records import ScoreStatus
@@ -43,7 +44,7 @@ def recipe() -> Recipe:
             "pooling": {"queries": 2, "width": 8},
             "fusion": {"width": 16, "layers": 1, "heads": 2, "feature_noise": 0.1},
             "committee": MEMBERS,
-            "lexical": {"grams": 512},
+            "channels": {"lexical": {"grams": 512, "share": 0.4}, "probe": {"share": 0.3}},
             "optimisation": {
                 "frozen": {"epochs": 2, "rows_per_step": 16},
                 "adapted": {"epochs": 0},
@@ -95,7 +96,7 @@ def untrained(recipe: Recipe, *, corpus, towers) -> Network:
         members=recipe.committee,
         classes=corpus.classes,
         ordinals=recipe.windows.max_windows,
-        lexical=recipe.lexical,
+        channels=recipe.channels,
     )
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
@@ -141,7 +142,7 @@ def test_a_bundle_holds_the_whole_committee_and_scores(categorised, bundle, corp
     settings = bundle.manifest.network
     assert (settings.members, settings.pooling.queries) == (MEMBERS, 2)
     assert settings.classes == corpus.classes
-    rows = list(range(0, len(corpus.triples), 4))
+    rows = corpus.rows_of(Side.TRAIN)[::4]
     triples = [corpus.triples[row] for row in rows]
     scores = Classifier(bundle).score(triples, image_root=categorised)
     assert set(scores.status) == {ScoreStatus.SCORED}
@@ -211,7 +212,7 @@ def test_the_member_that_decides_on_a_row_never_learned_its_labels(
 ):
     # So short that every step is clipped: members must not share the bound.
     optimisation = recipe.optimisation.model_copy(update={"gradient_norm": 0.05})
-    bare = recipe.model_copy(update={"lexical": None, "optimisation": optimisation})
+    bare = recipe.model_copy(update={"channels": ChannelSettings(), "optimisation": optimisation})
     flipped = corpus.parts == 1
     masses, shares = corpus.masses.copy(), corpus.shares.copy()
     masses[flipped] = np.roll(masses[flipped], 1, axis=1)

@@ -149,7 +149,7 @@ def test_rows_that_share_no_ngram_are_refused_in_words():
 @pytest.mark.parametrize(
     ("faulty", "words"),
     [
-        (np.eye(2)[:1], "1 rows of shares for the grams of 2"),
+        (np.eye(2)[:1], "1 rows of shares for the features of 2"),
         (np.full((2, 2), 0.4), "sum to one"),
         (np.array([[1.5, -0.5], [0.0, 1.0]]), "lie in"),
     ],

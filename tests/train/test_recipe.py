@@ -118,7 +118,8 @@ def test_a_committee_on_towers_that_adapt_is_refused():
         ("committee=33", "committee"),
         ("committee=5", "adapted"),
         ("pooling.queries=65", "queries"),
-        ("lexical.share=1", "share"),
+        ("channels.lexical.share=1", "share"),
+        ("channels.probe.share=0.5", "adapted"),
         ("windows.caption_tokens=-1", "caption_tokens"),
     ],
 )
@@ -127,7 +128,13 @@ def test_a_committee_out_of_bounds_is_named(override, named):
         load_recipe("sample-pocket", overrides=(override,))
 
 
+def test_channels_that_leave_the_fusion_no_share_are_refused():
+    shares = ("channels.lexical.share=0.6", "channels.probe.share=0.4")
+    with pytest.raises(SettingsError, match="sum to 1, which leaves the fusion none"):
+        load_recipe("msts-mpnet", overrides=shares)
+
+
 def test_what_makes_a_committee_is_left_out_unless_asked_for():
     recipe = load_recipe("sample-pocket")
-    assert (recipe.committee, recipe.pooling.queries, recipe.lexical) == (1, 0, None)
+    assert (recipe.committee, recipe.pooling.queries, recipe.channels.wanted) == (1, 0, False)
     assert not recipe.teacher.categories

@@ -10,7 +10,7 @@ from torch.nn.functional import layer_norm, linear
 
 from nsgauge.models.member import Member
 from nsgauge.models.network import Network
-from nsgauge.models.pooling import TokenPool
+from nsgauge.models.pooling import TokenPool, before_second
 from nsgauge.models.towers.text import TextTower
 from nsgauge.models.towers.transformer import Block, activated
 
@@ -113,8 +113,9 @@ class WindowVectors(nn.Module):
             return read.unsqueeze(1)
         tokens = layer_norm(read, read.shape[-1:])
         taken = _taken(segments, lengths=lengths)
+        head = before_second(segments)
         pools = [cast("TokenPool", cast("Member", member).pool) for member in self.members]
-        return torch.stack([_pooled(pool, tokens, taken=taken) for pool in pools], dim=1)
+        return torch.stack([_pooled(pool, tokens, taken=taken, head=head) for pool in pools], dim=1)
 
 
 class Decision(nn.Module):
@@ -137,19 +138,13 @@ class Decision(nn.Module):
         """Uncalibrated logits of all members together; `lexical` is what each channel says."""
         said = []
         for index, member in enumerate(cast("list[Member]", list(self.members))):
-            fused = member.fusion(
-                image,
-                image_present=image_present,
-                text=windows[:, :, index if windows.shape[2] > 1 else 0],
-                roles=roles,
-                ordinals=ordinals,
+            text = windows[:, :, index if windows.shape[2] > 1 else 0]
+            own = member.read(
+                image, image_present=image_present, text=text, roles=roles, ordinals=ordinals
             )
-            classes = member.head(fused).log_softmax(dim=-1)
-            if member.lexical is not None and lexical is not None:
-                share = member.lexical.settings.share
-                words = lexical[:, index].log_softmax(dim=-1)
-                classes = (1 - share) * classes + share * words
-            said.append(classes)
+            words = None if lexical is None else lexical[:, index]
+            probe = member.probed(image, image_present=image_present, text=text, roles=roles)
+            said.append(member.joined(own, lexical=words, probe=probe))
         return self.cells(torch.stack(said).mean(dim=0))
 
 
@@ -220,9 +215,10 @@ def _pooled(
     tokens: Float[Tensor, "windows length width"],
     *,
     taken: Bool[Tensor, "windows length"],
+    head: Bool[Tensor, "windows length"],
 ) -> Float[Tensor, "windows text_width"]:
     scores = pool.queries(tokens).masked_fill(~taken[..., None], -torch.inf)
     found = scores.softmax(dim=1).transpose(1, 2) @ pool.values(tokens)
-    shares = taken / taken.sum(dim=1, keepdim=True)
-    means = (shares[:, None, :] @ tokens).squeeze(1)
-    return torch.cat([found.flatten(1), means], dim=1)
+    parts = torch.stack([taken, head], dim=1).to(tokens.dtype)
+    means = (parts / parts.sum(dim=2, keepdim=True).clamp(min=1)) @ tokens
+    return torch.cat([found.flatten(1), means.flatten(1)], dim=1)

@@ -58,7 +58,7 @@ def export_onnx(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None:
     with new_folder(out, overwrite=overwrite, kind=ONNX_FOLDER) as folder:
         (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         _write_graphs(bundle.network, folder=folder, side_px=bundle.towers.image_side_px)
-        if bundle.manifest.network.lexical is not None:
+        if bundle.manifest.network.channels.lexical is not None:
             np.savez(folder / LEXICAL, allow_pickle=False, **_channels(bundle.network))
         _write_program(folder)
         card = model_card(bundle.manifest)
@@ -97,7 +97,7 @@ def _write_graphs(network: Network, *, folder: Path, side_px: int) -> None:
         # A copy: the exporter takes one tensor given twice for one input.
         "ordinals": held.clone(),
     }
-    if network.settings.lexical is not None:
+    if network.settings.channels.lexical is not None:
         settings = network.settings
         inputs["lexical"] = torch.zeros(rows, settings.members, len(settings.classes))
     per_slot = ("windows", "roles", "ordinals")
@@ -107,7 +107,7 @@ def _write_graphs(network: Network, *, folder: Path, side_px: int) -> None:
 
 def _settings(bundle: Bundle) -> dict[str, Any]:
     manifest, tower = bundle.manifest, bundle.network.image_tower
-    lexical = manifest.network.lexical
+    lexical = manifest.network.channels.lexical
     return {
         FORMAT_KEY: FORMAT,
         "name": manifest.name,

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from nsgauge.models.lexical import Grams, LexicalSettings, response_grams
+from nsgauge.models.channels import ChannelSettings
+from nsgauge.models.lexical import Grams, response_grams
 from nsgauge.models.stretches import gathered
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.windows import RowText, RowWindows
@@ -65,7 +66,8 @@ class NetworkInputs:
         image_slots: Per row, index into `pixels` or `image_features`; -1 for no image.
         pixels: The batch's distinct images, or None.
         image_features: The same images, encoded already, or None.
-        grams: Of the responses, for a lexical channel; None leaves it out.
+        grams: Of the responses, for a lexical channel.
+        channels: Whether the members' channels join in; training leaves them out.
     """
 
     packed: Packed | None
@@ -78,6 +80,7 @@ class NetworkInputs:
     pixels: UInt8[Tensor, "images 3 side side"] | None
     image_features: Float[Tensor, "images image_tokens image_width"] | None
     grams: Grams | None = None
+    channels: bool = False
 
     def to(self, device: torch.device) -> "NetworkInputs":
         """The same batch on another device."""
@@ -92,6 +95,7 @@ class NetworkInputs:
             pixels=_moved(self.pixels, device=device),
             image_features=_moved(self.image_features, device=device),
             grams=None if self.grams is None else self.grams.to(device),
+            channels=self.channels,
         )
 
 
@@ -102,7 +106,7 @@ def assemble(
     pixels: UInt8[Tensor, "images 3 side side"] | None = None,
     image_features: Float[Tensor, "images image_tokens image_width"] | None = None,
     encoded: EncodedWindows | EncodedTokens | None = None,
-    lexical: LexicalSettings | None = None,
+    channels: ChannelSettings | None = None,
 ) -> NetworkInputs:
     """Build a batch; a window that several rows share (a prompt, a refusal) is encoded once.
 
@@ -112,7 +116,7 @@ def assemble(
         pixels: Distinct images as bytes; or
         image_features: the same, encoded already.
         encoded: Holds every window of the batch; None has the tower read them.
-        lexical: How the responses' n-grams are counted; None leaves them out.
+        channels: The members', which join in; None leaves them out.
 
     Raises:
         ValueError: rows and image slots differ in number, or a slot points past the images.
@@ -123,6 +127,7 @@ def assemble(
     held = 0 if images is None else images.shape[0]
     if max(image_slots, default=-1) >= held:
         raise ValueError(f"image slot {max(image_slots)} points past the {held} images given")
+    lexical = None if channels is None else channels.lexical
     distinct: dict[Window, int] = {}
     for text in texts:
         for window in text.windows:
@@ -147,6 +152,7 @@ def assemble(
         pixels=pixels,
         image_features=image_features,
         grams=None if lexical is None else response_grams(texts, settings=lexical),
+        channels=channels is not None,
     )
 
 

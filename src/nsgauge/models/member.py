@@ -1,14 +1,16 @@
-"""A member: pool, fusion and head, and a lexical channel; a committee has several."""
+"""A member: pool, fusion and head, and the channels beside; a committee has several."""
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.fusion import Fusion, FusionSettings
 from nsgauge.models.inputs import NetworkInputs
-from nsgauge.models.lexical import LexicalChannel, LexicalSettings
-from nsgauge.models.pooling import PoolingSettings, ReadTokens, TokenPool
+from nsgauge.models.lexical import LexicalChannel
+from nsgauge.models.pooling import MEANS, PoolingSettings, ReadTokens, TokenPool
+from nsgauge.models.probe import LinearProbe, probe_features, probe_width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class Member(nn.Module):
         widths: Of the towers.
         ordinals: Window numbers that have an embedding of their own.
         classes: How many classes.
-        lexical: Of the channel beside; None for none.
+        channels: Beside it.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Member(nn.Module):
         widths: TowerWidths,
         ordinals: int,
         classes: int,
-        lexical: LexicalSettings | None,
+        channels: ChannelSettings,
     ) -> None:
         super().__init__()
         pool = None
@@ -87,21 +89,49 @@ class Member(nn.Module):
             nn.GELU(),
             nn.Linear(fusion.width, classes),
         )
+        lexical, probe = channels.lexical, channels.probe
         self.lexical = None if lexical is None else LexicalChannel(lexical, classes=classes)
+        self._probed = widths.window if pool is None else MEANS * widths.token
+        features = probe_width(image_width=widths.image, text_width=self._probed)
+        self.probe = (
+            None if probe is None else LinearProbe(probe, features=features, classes=classes)
+        )
 
     def forward(
         self, vectors: TowerVectors, *, inputs: NetworkInputs
     ) -> Float[Tensor, "rows classes"]:
         """Log-probabilities of the classes, up to a constant a row.
 
-        Where the inputs hold grams they are a weighted mean with the lexical channel's; training
-        leaves them out, for the channel is fitted by itself.
+        Where the inputs ask for the channels, they are a weighted mean with theirs; training
+        leaves them out, for they are fitted by themselves.
+
+        Raises:
+            ValueError: the lexical channel is asked for, but there are no grams.
         """
-        said = self._read(vectors, inputs=inputs).log_softmax(dim=-1)
-        if self.lexical is None or inputs.grams is None:
+        text = self.windows(vectors)[inputs.slots.clamp(min=0)]
+        said = self.read(
+            vectors.image,
+            image_present=vectors.image_present,
+            text=text,
+            roles=inputs.roles,
+            ordinals=inputs.ordinals,
+        )
+        if not inputs.channels:
             return said
-        share = self.lexical.settings.share
-        return (1 - share) * said + share * self.lexical(inputs.grams).log_softmax(dim=-1)
+        if self.lexical is not None and inputs.grams is None:
+            raise ValueError("the lexical channel wants the responses' n-grams")
+        return self.joined(
+            said,
+            lexical=None
+            if self.lexical is None or inputs.grams is None
+            else self.lexical(inputs.grams),
+            probe=self.probed(
+                vectors.image,
+                image_present=vectors.image_present,
+                text=text,
+                roles=inputs.roles,
+            ),
+        )
 
     def windows(self, vectors: TowerVectors) -> Float[Tensor, "windows text_width"]:
         """The batch's distinct windows as this member's fusion takes them."""
@@ -111,17 +141,56 @@ class Member(nn.Module):
             raise ValueError("a member wants windows' vectors, or tokens and a pool for them")
         return vectors.windows
 
-    def _read(
-        self, vectors: TowerVectors, *, inputs: NetworkInputs
+    def read(
+        self,
+        image: Float[Tensor, "rows image_tokens image_width"],
+        *,
+        image_present: Bool[Tensor, " rows"],
+        text: Float[Tensor, "rows slots text_width"],
+        roles: Int[Tensor, "rows slots"],
+        ordinals: Int[Tensor, "rows slots"],
     ) -> Float[Tensor, "rows classes"]:
-        """Logits from what the towers made of the batch."""
-        windows = self.windows(vectors)
+        """What the fusion says, without the channels; arguments as `Fusion.forward`."""
         fused = self.fusion(
-            vectors.image,
-            image_present=vectors.image_present,
-            text=windows[inputs.slots.clamp(min=0)],
-            roles=inputs.roles,
-            ordinals=inputs.ordinals,
+            image, image_present=image_present, text=text, roles=roles, ordinals=ordinals
         )
-        logits: Tensor = self.head(fused)
-        return logits
+        said: Tensor = self.head(fused).log_softmax(dim=-1)
+        return said
+
+    def probed(
+        self,
+        image: Float[Tensor, "rows image_tokens image_width"],
+        *,
+        image_present: Bool[Tensor, " rows"],
+        text: Float[Tensor, "rows slots text_width"],
+        roles: Int[Tensor, "rows slots"],
+    ) -> Float[Tensor, "rows classes"] | None:
+        """What the linear probe says; of a pool's vectors it takes the means. None without one."""
+        if self.probe is None:
+            return None
+        features = probe_features(
+            image, image_present=image_present, text=text[..., -self._probed :], roles=roles
+        )
+        said: Tensor = self.probe(features)
+        return said
+
+    def joined(
+        self,
+        said: Float[Tensor, "rows classes"],
+        *,
+        lexical: Float[Tensor, "rows classes"] | None,
+        probe: Float[Tensor, "rows classes"] | None,
+    ) -> Float[Tensor, "rows classes"]:
+        """The mean of log-probabilities, each channel with its share and the fusion with the rest.
+
+        Args:
+            said: The fusion's.
+            lexical: The lexical channel's, up to a constant a row; None without one.
+            probe: Likewise.
+        """
+        rest, whole = 1.0, said.new_zeros(())
+        for channel, logits in ((self.lexical, lexical), (self.probe, probe)):
+            if channel is not None and logits is not None:
+                share = channel.settings.share
+                rest, whole = rest - share, whole + share * logits.log_softmax(dim=-1)
+        return rest * said + whole

@@ -5,10 +5,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.classes import CELL_CLASSES, CellClass, cell_log_probabilities
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.inputs import NetworkInputs
-from nsgauge.models.lexical import LexicalSettings
 from nsgauge.models.lora import LoraSettings, add_lora
 from nsgauge.models.member import Member, TowerVectors, TowerWidths
 from nsgauge.models.noise import FeatureNoise
@@ -29,7 +29,7 @@ class NetworkSettings(Settings):
         members: Pools, fusions and heads that are trained apart and decide together.
         classes: What the heads tell apart.
         ordinals: Window numbers that have an embedding of their own.
-        lexical: Of each member's channel for the response's words; None for none.
+        channels: Beside each member.
     """
 
     lora: LoraSettings = LoraSettings()
@@ -38,7 +38,7 @@ class NetworkSettings(Settings):
     members: int = Field(1, ge=1, le=64)
     classes: tuple[CellClass, ...] = Field(CELL_CLASSES, min_length=1)
     ordinals: int = Field(ge=1)
-    lexical: LexicalSettings | None = None
+    channels: ChannelSettings = ChannelSettings()
 
 
 class Network(nn.Module):
@@ -68,7 +68,7 @@ class Network(nn.Module):
                 widths=widths,
                 ordinals=settings.ordinals,
                 classes=len(settings.classes),
-                lexical=settings.lexical,
+                channels=settings.channels,
             )
             for _ in range(settings.members)
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
@@ -12,13 +12,17 @@ from nsgauge.models.noise import FeatureNoise
 from nsgauge.models.towers.packing import Packed
 from nsgauge.settings import Settings
 
+MEANS = 2
+"""Of tokens, that stand beside what a pool takes."""
+
 
 class PoolingSettings(Settings):
     """How a window's tokens become its vector.
 
     With 0 `queries` the tower pools them as it was trained to. Otherwise each query attends to the
     tokens and takes `width` numbers from them, beside the tokens' mean; of a joint window the
-    response's tokens alone, which have seen the prompt's.
+    response's tokens alone, which have seen the prompt's. The mean of the tokens before them, which
+    have seen the response, stands beside (zeros in other windows).
     """
 
     queries: int = Field(0, ge=0, le=64)
@@ -32,13 +36,13 @@ class ReadTokens:
     Attributes:
         tokens: Of the windows, packed; each normalised to mean 0 and variance 1.
         read: Which of them a pool reads.
-        means: Of the tokens read, a row a packed window.
+        means: A row a packed window: the mean of the tokens read, then of those before a response.
         packed: The windows.
     """
 
     tokens: Float[Tensor, "tokens token_width"]
     read: Bool[Tensor, " tokens"]
-    means: Float[Tensor, "sequences token_width"]
+    means: Float[Tensor, "sequences means_width"]
     packed: Packed
 
     @classmethod
@@ -51,11 +55,16 @@ class ReadTokens:
         means = []
         for run in packed.runs:
             here = slice(run.start, run.start + run.count * run.length)
-            share = read[here].view(run.count, run.length).to(tokens.dtype)
-            held = tokens[here].view(run.count, run.length, -1)
-            sums = torch.bmm(share.unsqueeze(1), held).squeeze(1)
-            means.append(sums / share.sum(dim=1, keepdim=True))
+            segments = packed.segments[here].view(run.count, run.length)
+            parts = torch.stack([read[here].view_as(segments), before_second(segments)], dim=1)
+            counted = parts.to(tokens.dtype)
+            sums = torch.bmm(counted, tokens[here].view(run.count, run.length, -1))
+            means.append((sums / counted.sum(dim=2, keepdim=True).clamp(min=1)).flatten(1))
         return cls(tokens=tokens, read=read, means=torch.cat(means), packed=packed)
+
+    def means_as_given(self) -> Float[Tensor, "sequences means_width"]:
+        """The means, in the order in which the windows were packed from."""
+        return self.means[self.packed.restore]
 
 
 class TokenPool(nn.Module):
@@ -71,8 +80,8 @@ class TokenPool(nn.Module):
         self.queries = nn.Linear(token_width, settings.queries, bias=False)
         nn.init.normal_(self.queries.weight, std=0.02)
         self.values = nn.Linear(token_width, settings.width)
-        self.width = settings.queries * settings.width + token_width
-        """Of a window's vector."""
+        self.width = settings.queries * settings.width + MEANS * token_width
+        """Of a window's vector, whose last numbers are the tokens' means."""
 
     def forward(self, given: ReadTokens) -> Float[Tensor, "sequences width"]:
         """One vector a window, in the order in which the windows were packed from."""
@@ -86,6 +95,14 @@ class TokenPool(nn.Module):
             taken.append(torch.bmm(weights.transpose(1, 2), held).flatten(1))
         pooled = torch.cat([torch.cat(taken), given.means], dim=1)
         return pooled[given.packed.restore]
+
+
+def before_second(
+    segments: Int[Tensor, "windows length"],
+) -> Bool[Tensor, "windows length"]:
+    """Which tokens lie before the second text; none in a window without one."""
+    second = segments == 1
+    return (second.cumsum(dim=1) == 0) & second.any(dim=1, keepdim=True)
 
 
 def read_tokens(packed: Packed) -> Bool[Tensor, " tokens"]:

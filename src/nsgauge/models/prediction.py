@@ -12,6 +12,7 @@ from nsgauge.models.inputs import EncodedTokens, EncodedWindows, NetworkInputs, 
 from nsgauge.models.member import Member, TowerVectors
 from nsgauge.models.network import Network
 from nsgauge.models.pooling import ReadTokens
+from nsgauge.models.probe import probe_features
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.text import TextTower
@@ -196,6 +197,28 @@ def member_log_probabilities(
     return said
 
 
+@torch.inference_mode()
+def row_features(
+    network: Network, *, rows: RowBatch, tokens_per_batch: int
+) -> Float[np.ndarray, "rows features"]:
+    """What a linear probe takes of each row, in the order given; as `cell_logits`."""
+    found: list[tuple[list[int], np.ndarray]] = []
+    for at, inputs in _forwards(network, rows=rows, tokens_per_batch=tokens_per_batch):
+        read = network.read(inputs)
+        windows = read.windows if read.tokens is None else read.tokens.means_as_given()
+        if windows is None:
+            raise ValueError("the towers gave neither windows nor tokens")
+        features = probe_features(
+            read.image,
+            image_present=read.image_present,
+            text=windows[inputs.slots.clamp(min=0)],
+            roles=inputs.roles,
+        )
+        found.append((at, features.float().cpu().numpy()))
+    order = np.concatenate([at for at, _ in found])
+    return np.concatenate([features for _, features in found])[np.argsort(order)]
+
+
 def _forwards(
     network: Network, *, rows: RowBatch, tokens_per_batch: int
 ) -> Iterator[tuple[list[int], NetworkInputs]]:
@@ -212,6 +235,6 @@ def _forwards(
             image_slots=[local[slot] for slot in slots],
             image_features=None if features is None or not distinct else features[distinct],
             encoded=rows.encoded,
-            lexical=network.settings.lexical,
+            channels=network.settings.channels,
         )
         yield at, inputs.to(device)

@@ -1,30 +1,51 @@
-"""The members' lexical channels, each fitted on the rows that teach its member."""
+"""The members' channels, each fitted on the rows that teach its member."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from nsgauge.data.split import Side
-from nsgauge.models.lexical import LexicalSettings, response_grams
+from nsgauge.models.channels import ChannelSettings
+from nsgauge.models.lexical import response_grams
 from nsgauge.models.network import Network
 from nsgauge.protocol import CELLS, observation_cells
 from nsgauge.train.corpus import Corpus
+from nsgauge.train.features import CorpusVectors, corpus_features
 from nsgauge.train.lexical import fit_lexical
+from nsgauge.train.probe import fit_probe
 
 
-def fit_channels(network: Network, *, corpus: Corpus, settings: LexicalSettings) -> None:
-    """Fit every member's channel, in place.
+def fit_channels(
+    network: Network, *, corpus: Corpus, vectors: CorpusVectors | None, settings: ChannelSettings
+) -> None:
+    """Fit every member's channels, in place.
+
+    Args:
+        network: Trained, but for the channels.
+        corpus: What to learn from.
+        vectors: What the towers made of it; None has them read it, if there is a probe.
+        settings: Which channels there are.
 
     Raises:
         DataError: the rows that teach a member are of one class only.
     """
+    if not settings.wanted:
+        return
     on_train = np.array([side is Side.TRAIN for side in corpus.sides])
+    learned = np.flatnonzero(on_train).tolist()
+    features = None
+    if settings.probe is not None:
+        features = corpus_features(network, corpus=corpus, rows=learned, vectors=vectors)
     for number, member in enumerate(network.members):
         taught = on_train & (corpus.parts != number)
         rows = np.flatnonzero(taught)
-        grams = response_grams([corpus.texts[row] for row in rows], settings=settings)
         shares = class_shares(corpus, taught=taught)[rows]
-        channel = fit_lexical(grams, shares=shares, settings=settings)
-        member.get_submodule("lexical").load_state_dict(channel.state_dict())
+        if settings.lexical is not None:
+            grams = response_grams([corpus.texts[row] for row in rows], settings=settings.lexical)
+            channel = fit_lexical(grams, shares=shares, settings=settings.lexical)
+            member.get_submodule("lexical").load_state_dict(channel.state_dict())
+        if settings.probe is not None and features is not None:
+            probe = fit_probe(features[taught[learned]], shares=shares, settings=settings.probe)
+            member.get_submodule("probe").load_state_dict(probe.state_dict())
 
 
 def class_shares(

@@ -20,6 +20,7 @@ from nsgauge.models.prediction import (
     encode_tokens,
     encode_windows,
     member_log_probabilities,
+    row_features,
 )
 from nsgauge.models.towers.packing import Window
 from nsgauge.train.corpus import Corpus
@@ -91,6 +92,16 @@ def held_out_logits(
     said = member_log_probabilities(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
     unlearned = said[corpus.parts[list(rows)], np.arange(len(rows))]
     return network.cells(torch.from_numpy(unlearned)).numpy()
+
+
+@torch.inference_mode()
+def corpus_features(
+    network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None
+) -> Float[np.ndarray, "rows features"]:
+    """What a linear probe takes of some rows, the same for every member; arguments as above."""
+    network.eval()
+    batch = _row_batch(network, corpus=corpus, rows=rows, vectors=vectors)
+    return row_features(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
 
 
 def _row_batch(

@@ -115,8 +115,7 @@ def train(
             # Seconds; a resumed run's snapshot takes its place.
             align(network, corpus=corpus, vectors=vectors, recipe=recipe)
     run_training(network, corpus=corpus, vectors=vectors, recipe=recipe, state=state)
-    if recipe.lexical is not None:
-        fit_channels(network, corpus=corpus, settings=recipe.lexical)
+    fit_channels(network, corpus=corpus, vectors=vectors, settings=recipe.channels)
     untouched = not recipe.optimisation.adapted.epochs
     finish = _finish(network, corpus=corpus, vectors=vectors if untouched else None, recipe=recipe)
     facts = _facts(recipe, data=data, corpus=corpus, finish=finish, started=started)
@@ -141,7 +140,7 @@ def _seeded_network(recipe: Recipe, *, towers: Towers, classes: tuple[CellClass,
         members=recipe.committee,
         classes=classes,
         ordinals=recipe.windows.max_windows,
-        lexical=recipe.lexical,
+        channels=recipe.channels,
     )
     return build_network(towers, settings=settings)
 

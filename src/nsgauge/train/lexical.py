@@ -1,16 +1,14 @@
-"""Fitting the lexical channel: weighted multinomial logistic regression, by scikit-learn."""
+"""Fitting the lexical channel."""
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
-from sklearn.linear_model import LogisticRegression
 
 from nsgauge.errors import DataError
 from nsgauge.models.lexical import Grams, LexicalChannel, LexicalSettings, tfidf
+from nsgauge.train.regression import regression
 
-# Of a class that no training row names: e^-30 beside the others, whose biases are around zero.
-ABSENT_LOGIT = -30.0
 # An n-gram in fewer training rows than this tells nothing about other rows.
 ROWS_NEEDED = 2
 
@@ -30,7 +28,6 @@ def fit_lexical(
         ValueError: shares aren't distributions, one per row of the grams.
     """
     rows = len(grams.offsets) - 1
-    named = _named(shares, rows=rows)
     vocabulary, column, rows_with = np.unique(
         grams.keys.numpy(), return_inverse=True, return_counts=True
     )
@@ -48,43 +45,13 @@ def fit_lexical(
     channel = LexicalChannel(settings, classes=shares.shape[1])
     channel.keys[: len(kept)] = torch.from_numpy(vocabulary[kept])
     channel.idf[: len(kept)] = torch.from_numpy(idf[kept])
-    weight, bias = _regression(features[:, kept], shares=shares[:, named], c=settings.c)
-    channel.weight[: len(kept), named] = torch.from_numpy(weight).float()
-    channel.bias.fill_(ABSENT_LOGIT)
-    channel.bias[named] = torch.from_numpy(bias).float()
+    weight, bias = regression(features[:, kept], shares=shares, c=settings.c)
+    channel.weight[: len(kept)] = weight
+    channel.bias.copy_(bias)
     return channel
-
-
-def _named(shares: Float[np.ndarray, "rows classes"], *, rows: int) -> Int[np.ndarray, " named"]:
-    """The classes that have a share; there are two at least."""
-    if len(shares) != rows or rows == 0:
-        raise ValueError(f"{len(shares)} rows of shares for the grams of {rows}: give one each")
-    if shares.min() < 0 or not np.allclose(shares.sum(axis=1), 1):
-        raise ValueError("each row's shares must lie in [0, 1] and sum to one")
-    named = np.flatnonzero(shares.sum(axis=0))
-    if len(named) < 2:
-        raise DataError(
-            f"all {rows} rows to learn from are of one class (number {named[0]} of "
-            f"{shares.shape[1]}): the lexical channel needs two; label more rows or leave it out"
-        )
-    return named
 
 
 def _kept(rows_with: Int[np.ndarray, " grams"], *, most: int) -> Int[np.ndarray, " kept"]:
     """Which n-grams are known, in their own order: those in most rows, if in enough."""
     common = np.argsort(-rows_with, kind="stable")[:most]
     return np.sort(common[rows_with[common] >= ROWS_NEEDED])
-
-
-def _regression(
-    features: csr_array, *, shares: Float[np.ndarray, "rows classes"], c: float
-) -> tuple[Float[np.ndarray, "kept classes"], Float[np.ndarray, " classes"]]:
-    """Weights and biases of classes that all have a share."""
-    row, label = np.nonzero(shares)
-    regression = LogisticRegression(C=c, max_iter=2000)
-    regression.fit(features[row], label, sample_weight=shares[row, label])
-    weights, bias = regression.coef_, regression.intercept_
-    if shares.shape[1] == 2:
-        # scikit-learn gives the log-odds of the second class alone.
-        weights, bias = (np.concatenate([-half, half]) / 2 for half in (weights, bias))
-    return weights.T, bias

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from nsgauge.data.dawid_skene import FEWEST_JUDGES
 from nsgauge.data.split import SplitSettings
 from nsgauge.data.targets import Consensus
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.fusion import FusionSettings
-from nsgauge.models.lexical import LexicalSettings
 from nsgauge.models.lora import LoraSettings
 from nsgauge.models.pooling import PoolingSettings
 from nsgauge.models.windows import WindowPolicy
@@ -160,8 +160,8 @@ class Recipe(Settings):
     `committee` members share the frozen towers and divide all rows that aren't for testing into as
     many parts by item; each learns from all parts but its own, for a fixed number of epochs. So
     every row is learned from, and the calibrator and the thresholds come from what each member says
-    of the part that it hasn't seen (cross-fitting). `lexical` adds what the words of the response
-    alone say.
+    of the part that it hasn't seen (cross-fitting). `channels` are fitted
+    afterwards and decide with each member.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -176,7 +176,7 @@ class Recipe(Settings):
     pooling: PoolingSettings = PoolingSettings()
     fusion: FusionSettings = FusionSettings()
     committee: int = Field(1, ge=1, le=32)
-    lexical: LexicalSettings | None = None
+    channels: ChannelSettings = ChannelSettings()
     optimisation: OptimisationSettings = OptimisationSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
 
@@ -199,6 +199,14 @@ class Recipe(Settings):
             raise ValueError(
                 "a committee's members share the towers as they are, and adapters would have "
                 "learned from every member's part: set optimisation.adapted.epochs to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_probe_reads_frozen_towers(self) -> "Recipe":
+        if self.channels.probe is not None and self.optimisation.adapted.epochs:
+            raise ValueError(
+                "channels.probe reads the towers as they are: set optimisation.adapted.epochs to 0"
             )
         return self
 

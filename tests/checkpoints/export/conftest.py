@@ -15,12 +15,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from nsgauge.checkpoints.bundle import Bundle
 from nsgauge.checkpoints.export_reading import count_grams
 from nsgauge.checkpoints.manifest import BundleManifest
+from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.classes import CellClass
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lexical import LexicalChannel, LexicalSettings
 from nsgauge.models.lora import LoraSettings
 from nsgauge.models.network import NetworkSettings, build_network
 from nsgauge.models.pooling import PoolingSettings
+from nsgauge.models.probe import LinearProbe, ProbeSettings
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.image import ImageTower, Normalisation, VitShape, VitTower
 from nsgauge.models.towers.pair import Towers
@@ -41,7 +43,9 @@ COMMITTEE = NetworkSettings(
     members=2,
     classes=tuple(CellClass(name=f"{cell}-{k}", cell=cell) for cell in CELLS for k in range(2)),
     ordinals=3,
-    lexical=LexicalSettings(grams=64, share=0.4),
+    channels=ChannelSettings(
+        lexical=LexicalSettings(grams=64, share=0.4), probe=ProbeSettings(share=0.3)
+    ),
 )
 PLAIN = NetworkSettings(lora=NO_ADAPTERS, fusion=COMMITTEE.fusion, ordinals=3)
 
@@ -53,7 +57,7 @@ MakeBundle = Callable[..., Bundle]
 def make_bundle(manifest: BundleManifest) -> MakeBundle:
     """A classifier in memory: `bert`, `mpnet`, `clip` or `siglip` towers, random weights.
 
-    The committee has two members with pools, eight classes and lexical channels.
+    The committee has two members with pools, eight classes and both channels.
     """
 
     def make(kind: str, *, committee: bool = False, **policy: object) -> Bundle:
@@ -94,6 +98,9 @@ def _randomise(network: torch.nn.Module) -> None:
             parameter.copy_(centre + 0.3 * torch.randn(parameter.shape, generator=generator))
     for channel in (m for m in network.modules() if isinstance(m, LexicalChannel)):
         _teach(channel, generator=generator)
+    for probe in (m for m in network.modules() if isinstance(m, LinearProbe)):
+        probe.weight.copy_(0.1 * torch.randn(probe.weight.shape, generator=generator))
+        probe.bias.copy_(torch.randn(probe.bias.shape, generator=generator))
 
 
 def _teach(channel: LexicalChannel, *, generator: torch.Generator) -> None:

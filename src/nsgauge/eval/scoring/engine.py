@@ -161,7 +161,7 @@ class Engine:
         """Calibrated cells of some rows from what was read and seen."""
         logits = np.empty((len(chosen), len(CELLS)), dtype=np.float32)
         vectors, images = read.vectors.to(self._device), seen.vectors.to(self._device)
-        lexical = self._network.settings.lexical
+        lexical = self._network.settings.channels.lexical
         order = np.argsort(np.diff(rows.texts.bounds)[chosen], kind="stable")
         for start in range(0, len(order), ROWS_PER_DECISION):
             at = order[start : start + ROWS_PER_DECISION]
@@ -179,6 +179,7 @@ class Engine:
                 pixels=None,
                 image_features=images,
                 grams=None if lexical is None else response_grams(texts, settings=lexical),
+                channels=True,
             )
             logits[at] = logits_of_read(
                 self._network, inputs=inputs.to(self._device), windows=vectors

@@ -1,0 +1,30 @@
+"""The channels beside a member, which are fitted by themselves and decide with it."""
+
+from pydantic import model_validator
+
+from nsgauge.models.lexical import LexicalSettings
+from nsgauge.models.probe import ProbeSettings
+from nsgauge.settings import Settings
+
+
+class ChannelSettings(Settings):
+    """Which channels there are; null for none.
+
+    `lexical` is for the words of the response, `probe` for what the frozen towers made of the row.
+    Each has its share of the decision; the fusion has the rest.
+    """
+
+    lexical: LexicalSettings | None = None
+    probe: ProbeSettings | None = None
+
+    @model_validator(mode="after")
+    def _the_fusion_keeps_a_share(self) -> "ChannelSettings":
+        taken = sum(channel.share for channel in (self.lexical, self.probe) if channel is not None)
+        if taken >= 1:
+            raise ValueError(f"the channels' shares sum to {taken:g}, which leaves the fusion none")
+        return self
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is any."""
+        return self != ChannelSettings()

@@ -1,0 +1,42 @@
+"""Fitting the linear probe."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from nsgauge.models.probe import LinearProbe, ProbeSettings
+from nsgauge.train.regression import regression
+
+# Features that deviate less are constant: a role that no row has, say.
+CONSTANT = 1e-6
+
+
+def fit_probe(
+    features: Float[np.ndarray, "rows features"],
+    *,
+    shares: Float[np.ndarray, "rows classes"],
+    settings: ProbeSettings,
+) -> LinearProbe:
+    """Learn what a row's vectors say of its class.
+
+    Features are brought to mean zero and variance one for the fit; the probe takes them as they
+    are.
+
+    Args:
+        features: Of the training rows, as `nsgauge.models.probe.probe_features` has them.
+        shares: How far each row belongs to each class; rows sum to one.
+        settings: How strongly to regularise.
+
+    Raises:
+        DataError: the rows name one class only.
+        ValueError: shares aren't distributions, one per row of the features.
+    """
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    varied = deviation > CONSTANT
+    scaled = (features[:, varied] - mean[varied]) / deviation[varied]
+    weight, bias = regression(scaled, shares=shares, c=settings.c)
+    weight /= torch.from_numpy(deviation[varied])[:, None]
+    probe = LinearProbe(settings, features=features.shape[1], classes=shares.shape[1])
+    probe.weight[torch.from_numpy(varied)] = weight
+    probe.bias.copy_(bias - torch.from_numpy(mean[varied]) @ weight)
+    return probe
