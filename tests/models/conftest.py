@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
 from nsgauge.models.inputs import NetworkInputs, Slots
-from nsgauge.models.lexical import response_grams
+from nsgauge.models.lexical import column_grams
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import logits_of_read, read_windows
 from nsgauge.models.preset import load_preset
@@ -224,7 +224,7 @@ def logits_in_two_steps() -> Callable[..., np.ndarray]:
             image_features=images,
             grams=None
             if lexical is None
-            else response_grams([rows[row] for row in range(len(rows))], settings=lexical),
+            else column_grams(rows, chosen=np.arange(len(rows)), settings=lexical),
             channels=True,
         )
         return logits_of_read(network, inputs=inputs, windows=read)

@@ -15,6 +15,7 @@ from nsgauge.models.lexical import (
     Grams,
     LexicalChannel,
     LexicalSettings,
+    column_grams,
     response_grams,
     tfidf,
 )
@@ -24,6 +25,7 @@ CONTEXT = 32
 GOLDEN = 0x9E3779B97F4A7C15
 SMALL = LexicalSettings(grams=256)
 
+LAYOUTS = ("joint", "apart")
 WORDS = st.lists(st.integers(0, 89), max_size=100)
 
 
@@ -167,6 +169,22 @@ def test_many_rows_are_counted_as_few(word_tokenizer):
     together = response_grams(texts, settings=SMALL)
     alone = [response_grams([t], settings=SMALL) for t in texts]
     assert by_row(together) == [by_row(grams)[0] for grams in alone]
+
+
+@given(responses=st.lists(WORDS, max_size=8), data=st.data(), layout=st.sampled_from(LAYOUTS))
+def test_rows_as_columns_have_the_same_grams_in_any_order(word_tokenizer, responses, data, layout):
+    policy = WindowPolicy(layout=layout, window_tokens=16, prompt_tokens=4, max_windows=3)
+    texts = [" ".join(f"w{number}" for number in ids) for ids in responses]
+    columns = RowReader(word_tokenizer, context=CONTEXT, policy=policy).columns(
+        ["w1 w2 " * 9] * len(texts), responses=texts, captions=["w3"] * len(texts)
+    )
+    chosen = np.array(
+        data.draw(st.lists(st.integers(0, len(texts) - 1)) if texts else st.just([])), dtype=int
+    )
+    found = column_grams(columns, chosen=chosen, settings=SMALL)
+    wanted = response_grams([columns[row] for row in chosen.tolist()], settings=SMALL)
+    for name in ("offsets", "keys", "counts"):
+        assert torch.equal(getattr(found, name), getattr(wanted, name))
 
 
 def test_torch_hashes_to_the_same_keys(word_tokenizer):

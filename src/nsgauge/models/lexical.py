@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from nsgauge.models.windows import RowText
+from nsgauge.models.stretches import gathered
+from nsgauge.models.windows import RowText, RowWindows, TextRole
 from nsgauge.settings import Settings
 
 # Any odd 64-bit number would do; this one is 2^64 over the golden ratio.
@@ -72,15 +73,45 @@ def response_grams(texts: Sequence[RowText], *, settings: LexicalSettings) -> Gr
         texts: One per row.
         settings: How long an n-gram may be.
     """
-    blocks = [
-        _counted(texts[first : first + _BLOCK_ROWS], settings=settings)
-        for first in range(0, max(len(texts), 1), _BLOCK_ROWS)
-    ]
-    lengths, keys, counts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return Grams(
-        offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
-        keys=torch.from_numpy(keys),
-        counts=torch.from_numpy(counts),
+    stretches = [stretch for text in texts for stretch in text.response_ids]
+    lengths = np.fromiter(map(len, stretches), dtype=np.int64, count=len(stretches))
+    each = [len(text.response_ids) for text in texts]
+    return _grams(
+        _Stretches(
+            ids=np.fromiter(chain.from_iterable(stretches), np.int64, count=int(lengths.sum())),
+            lengths=lengths,
+            rows=np.repeat(np.arange(len(texts)), each),
+        ),
+        rows=len(texts),
+        settings=settings,
+    )
+
+
+def column_grams(
+    texts: RowWindows, *, chosen: Int[np.ndarray, " chosen"], settings: LexicalSettings
+) -> Grams:
+    """As `response_grams`, of some rows whose windows are columns.
+
+    Args:
+        texts: Of these and other rows.
+        chosen: Row numbers, in any order.
+        settings: How long an n-gram may be.
+    """
+    each = np.diff(texts.bounds)[chosen]
+    windows = gathered(np.arange(len(texts.roles)), starts=texts.bounds[:-1][chosen], lengths=each)
+    reads = np.isin(texts.roles[windows], (TextRole.RESPONSE, TextRole.JOINT))
+    windows, rows = windows[reads], np.repeat(np.arange(len(chosen)), each)[reads]
+    begin, end = texts.response[windows].T
+    return _grams(
+        _Stretches(
+            ids=gathered(
+                texts.windows.ids, starts=texts.windows.bounds[windows] + begin, lengths=end - begin
+            ),
+            lengths=end - begin,
+            rows=rows,
+        ),
+        rows=len(chosen),
+        settings=settings,
     )
 
 
@@ -142,16 +173,53 @@ class LexicalChannel(nn.Module):
         return sums + self.bias
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretches:
+    """Stretches of responses, end to end.
+
+    Attributes:
+        ids: Their tokens.
+        lengths: Of each stretch.
+        rows: Which row each is of, ascending.
+    """
+
+    ids: _Numbers
+    lengths: _Numbers
+    rows: _Numbers
+
+    def of_rows(self, first: int, last: int) -> "_Stretches":
+        """Those of the rows from one number up to another, the rows numbered from zero."""
+        begin, end = np.searchsorted(self.rows, (first, last))
+        start, stop = self.lengths[:begin].sum(), self.lengths[:end].sum()
+        return _Stretches(
+            ids=self.ids[start:stop],
+            lengths=self.lengths[begin:end],
+            rows=self.rows[begin:end] - first,
+        )
+
+
+def _grams(stretches: _Stretches, *, rows: int, settings: LexicalSettings) -> Grams:
+    """Block after block, so that a row's number and a key share 63 bits."""
+    blocks = []
+    for first in range(0, max(rows, 1), _BLOCK_ROWS):
+        last = min(rows, first + _BLOCK_ROWS)
+        own = stretches.of_rows(first, last)
+        blocks.append(_counted(own, rows=last - first, settings=settings))
+    lengths, keys, counts = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return Grams(
+        offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
+        keys=torch.from_numpy(keys),
+        counts=torch.from_numpy(counts),
+    )
+
+
 def _counted(
-    texts: Sequence[RowText], *, settings: LexicalSettings
+    stretches: _Stretches, *, rows: int, settings: LexicalSettings
 ) -> tuple[_Numbers, _Numbers, _Numbers]:
     """How many grams each row has; their keys, row after row; and how often it has each."""
-    stretches = [stretch for text in texts for stretch in text.response_ids]
-    rows = [row for row, text in enumerate(texts) for _ in text.response_ids]
-    lengths = np.fromiter(map(len, stretches), dtype=np.int64, count=len(stretches))
-    ids = np.fromiter(chain.from_iterable(stretches), dtype=np.uint64, count=int(lengths.sum()))
-    stretch_of = np.repeat(np.arange(len(stretches)), lengths)
-    row_of = np.repeat(np.array(rows, dtype=np.uint64), lengths)
+    lengths, ids = stretches.lengths, stretches.ids.astype(np.uint64)
+    stretch_of = np.repeat(np.arange(len(lengths)), lengths)
+    row_of = np.repeat(stretches.rows.astype(np.uint64), lengths)
     states, found = np.zeros_like(ids), [np.zeros(0, dtype=np.uint64)]
     for length in range(1, min(settings.longest, len(ids)) + 1):
         starts = len(ids) - length + 1
@@ -161,7 +229,7 @@ def _counted(
         keys = _mixed(states[whole]) >> (64 - _KEY_BITS)
         found.append(row_of[:starts][whole] << _KEY_BITS | keys)
     cells, counts = np.unique(np.concatenate(found).view(np.int64), return_counts=True)
-    grams_of = np.bincount(cells >> _KEY_BITS, minlength=len(texts))
+    grams_of = np.bincount(cells >> _KEY_BITS, minlength=rows)
     return grams_of, cells & (NO_KEY - 1), counts
 
 

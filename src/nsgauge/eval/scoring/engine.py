@@ -23,7 +23,7 @@ from nsgauge.eval.scoring.texts import Read, TextVectors
 from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
 from nsgauge.models.inputs import NetworkInputs, Slots
-from nsgauge.models.lexical import response_grams
+from nsgauge.models.lexical import column_grams
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import logits_of_read, window_shape
 from nsgauge.protocol import CELLS, Rate, rate_shares
@@ -167,7 +167,6 @@ class Engine:
             at = order[start : start + ROWS_PER_DECISION]
             own = chosen[at]
             held = Slots.of(rows.texts, chosen=own, places=read.places)
-            texts = [] if lexical is None else [rows.texts[row] for row in own.tolist()]
             inputs = NetworkInputs(
                 packed=None,
                 window_vectors=None,
@@ -178,7 +177,9 @@ class Engine:
                 image_slots=torch.from_numpy(seen.slots[own]),
                 pixels=None,
                 image_features=images,
-                grams=None if lexical is None else response_grams(texts, settings=lexical),
+                grams=None
+                if lexical is None
+                else column_grams(rows.texts, chosen=own, settings=lexical),
                 channels=True,
             )
             logits[at] = logits_of_read(
