@@ -1,4 +1,4 @@
-"""python -m benchmarks.scoring cpu|gpu|memory|kills: see the modules of these names.
+"""python -m benchmarks.scoring cpu|gpu|memory|kills|ray: see the modules of these names.
 
 Figures are kept in benchmarks/results when all rows are measured as given below.
 """
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MEMORY_ROWS = [100_000, 1_000_000]
 KILLS = 200
+RAY_ROWS = 100_000
 
 
 def main() -> None:
@@ -26,6 +27,8 @@ def main() -> None:
     kills = kinds.add_parser("kills", help="C12: killed at random moments")
     kills.add_argument("--kills", type=int, default=KILLS)
     kills.add_argument("--seed", type=int, default=0)
+    ray = kinds.add_parser("ray", help="Ray against the local engine, row by row")
+    ray.add_argument("--rows", type=int, default=RAY_ROWS)
     chosen = parser.parse_args()
     # Before torch and the tokenizers are imported, which read it once.
     if chosen.kind != "gpu":
@@ -39,25 +42,44 @@ def run(chosen: argparse.Namespace) -> None:
 
     if chosen.kind == "cpu":
         rows = cpu_rows(chosen.only)
-    elif chosen.kind == "memory":
-        from benchmarks.scoring.memory import measured  # noqa: PLC0415
-
-        rows = [measured(chosen.rows)]
-        if chosen.rows == MEMORY_ROWS:
-            write(rows, name="scoring-memory.json", command="memory", notes={})
-    elif chosen.kind == "kills":
-        from benchmarks.scoring.kills import survived  # noqa: PLC0415
-
-        rows = [survived(chosen.kills, seed=chosen.seed)]
-        if chosen.kills >= KILLS:
-            write(rows, name="scoring-kills.json", command="kills", notes={"seed": chosen.seed})
     else:
-        from benchmarks.scoring.gpu import rows_on_gpu  # noqa: PLC0415
-
-        rows = rows_on_gpu()
-        write(rows, name="scoring-gpu.json", command="gpu", notes={})
+        rows, whole = MEASURED[chosen.kind](chosen)
+        if whole:
+            name, notes = f"scoring-{chosen.kind}.json", {"seed": getattr(chosen, "seed", None)}
+            write(rows, name=name, command=chosen.kind, notes=notes)
     for entry in rows:
         print(shown(entry))
+
+
+def memory_rows(chosen: argparse.Namespace) -> "tuple[list[Row], bool]":
+    """The row, and whether it's of the whole size."""
+    from benchmarks.scoring.memory import measured  # noqa: PLC0415
+
+    return [measured(chosen.rows)], chosen.rows == MEMORY_ROWS
+
+
+def kills_rows(chosen: argparse.Namespace) -> "tuple[list[Row], bool]":
+    """Likewise."""
+    from benchmarks.scoring.kills import survived  # noqa: PLC0415
+
+    return [survived(chosen.kills, seed=chosen.seed)], chosen.kills >= KILLS
+
+
+def ray_rows(chosen: argparse.Namespace) -> "tuple[list[Row], bool]":
+    """Likewise."""
+    from benchmarks.scoring.ray import agreed  # noqa: PLC0415
+
+    return [agreed(chosen.rows)], chosen.rows >= RAY_ROWS
+
+
+def gpu_rows(_: argparse.Namespace) -> "tuple[list[Row], bool]":
+    """The GPU's rows; all of them."""
+    from benchmarks.scoring.gpu import rows_on_gpu  # noqa: PLC0415
+
+    return rows_on_gpu(), True
+
+
+MEASURED = {"memory": memory_rows, "kills": kills_rows, "ray": ray_rows, "gpu": gpu_rows}
 
 
 def cpu_rows(only: list[str]) -> "list[Row]":
