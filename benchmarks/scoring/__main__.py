@@ -45,8 +45,8 @@ def run(chosen: argparse.Namespace) -> None:
     else:
         rows, whole = MEASURED[chosen.kind](chosen)
         if whole:
-            name, notes = f"scoring-{chosen.kind}.json", {"seed": getattr(chosen, "seed", None)}
-            write(rows, name=name, command=chosen.kind, notes=notes)
+            notes = {"seed": chosen.seed} if "seed" in chosen else {}
+            write(rows, name=f"scoring-{chosen.kind}.json", command=chosen.kind, notes=notes)
     for entry in rows:
         print(shown(entry))
 

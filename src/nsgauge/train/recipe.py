@@ -160,8 +160,8 @@ class Recipe(Settings):
     `committee` members share the frozen towers and divide all rows that aren't for testing into as
     many parts by item; each learns from all parts but its own, for a fixed number of epochs. So
     every row is learned from, and the calibrator and the thresholds come from what each member says
-    of the part that it hasn't seen (cross-fitting). `channels` are fitted
-    afterwards and decide with each member.
+    of the part that it hasn't seen (cross-fitting). `channels` are fitted afterwards and decide
+    with each member.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
