@@ -57,22 +57,30 @@ def rows(data):
     return load_rows(data)
 
 
-def test_in_a_grid_of_folds_and_groups_every_row_is_unseen_in_both_ways_once(rows):
-    groups = vllm_groups([triple.vllm for triple in rows.triples])
-    assert groups == [("ash", "birch"), ("cedar", "dune")]
-    runs = all_runs(
-        methods=["words"], teachers=["human"], designs=["vllms"], seeds=3, groups=len(groups)
+@pytest.mark.parametrize(("design", "together"), [("vllm", 1), ("vllms", 2)])
+def test_in_a_grid_of_folds_and_groups_every_row_is_unseen_in_both_ways_once(
+    rows, design, together
+):
+    runs = list(
+        all_runs(methods=["words"], teachers=["human"], designs=[design], seeds=3, vllms=rows.vllms)
     )
     counts = np.zeros(len(rows.triples), dtype=int)
     for run in runs:
-        split = run.split(groups)
+        split = run.split(rows.vllms)
+        assert len(split.unseen_vllms) == together
         cells, sides = np.array(rows.cells(split)), rows.sides(split)
         counts += cells == "both"
         learned = np.array([side is not Side.TEST for side in sides])
         assert set(cells[learned]) == {""}
         assert set(cells[~learned]) == {"item", "vllm", "both"}
     assert set(counts) == {1}
-    assert FOLDS * len(groups) == 10
+    assert len(runs) == FOLDS * 4 / together
+
+
+def test_vllms_are_held_out_in_the_order_of_their_names():
+    vllms = ["dune", "ash", "cedar", "birch", "ash"]
+    assert vllm_groups(vllms, together=2) == [("ash", "birch"), ("cedar", "dune")]
+    assert vllm_groups(vllms, together=0) == []
 
 
 def test_a_lesson_is_what_the_teacher_says(data, rows):

@@ -42,7 +42,7 @@ from benchmarks.msts.measures import (
 )
 from benchmarks.msts.methods import METHODS, Opinion, Task
 from benchmarks.msts.rows import AXES, TRUTH, Lesson, Rows, lesson, load_rows
-from benchmarks.msts.runs import DESIGNS, TEACHERS, Run, all_runs, vllm_groups
+from benchmarks.msts.runs import DESIGNS, TEACHERS, Run, all_runs
 from nsgauge.data.folders import new_file
 from nsgauge.data.tables import data_fingerprint
 from nsgauge.errors import NsgaugeError
@@ -53,7 +53,7 @@ Kept = dict[tuple[Run, str], Told]
 
 def perform(run: Run, *, data: Path, rows: Rows, work: Path) -> None:
     """Do one run and keep its opinions."""
-    split = run.split(vllm_groups([triple.vllm for triple in rows.triples]))
+    split = run.split(rows.vllms)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         opinion = METHODS[run.method](
@@ -119,7 +119,7 @@ def whole_designs(runs: Sequence[Run], *, work: Path) -> list[Run]:
 def summary(
     kept: Kept, *, rows: Rows, lessons: dict[str, Lesson], against: str
 ) -> list[dict[str, object]]:
-    """Per method, teacher and cell: all folds of a seed together, then the mean over seeds.
+    """Per method, teacher, design and cell: all folds of a seed together, then the mean over seeds.
 
     Args:
         kept: Every run's opinions by cell.
@@ -127,21 +127,22 @@ def summary(
         lessons: What each teacher says, people excepted.
         against: The method that the others are compared with, on the same rows.
     """
-    of_seed: dict[tuple[str, str, str], dict[int, list[Told]]] = defaultdict(
+    of_seed: dict[tuple[str, str, str, str], dict[int, list[Told]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for (run, cell), told in kept.items():
-        of_seed[run.method, run.teacher, cell][run.seed].append(told)
+        of_seed[run.method, run.teacher, run.design, cell][run.seed].append(told)
     pooled = {
         key: {seed: together(folds) for seed, folds in seeds.items()}
         for key, seeds in of_seed.items()
     }
     lines = []
-    for (method, teacher, cell), seeds in pooled.items():
+    for (method, teacher, design, cell), seeds in pooled.items():
         found = [measures(told, rows=rows, lesson=lessons.get(teacher)) for told in seeds.values()]
         line: dict[str, object] = {
             "method": method,
             "teacher": teacher,
+            "design": design,
             "cell": cell,
             "seeds": len(seeds),
         }
@@ -150,7 +151,7 @@ def summary(
             line[name] = float(values.mean())
             if len(seeds) > 1:
                 line[f"{name}_sd"] = float(values.std(ddof=1))
-        baseline = pooled.get((against, teacher, cell))
+        baseline = pooled.get((against, teacher, design, cell))
         if method != against and baseline is not None:
             line |= _differences(seeds, baseline, rows=rows, name=against)
         lines.append(line)
@@ -181,14 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         rows = load_rows(options.data)
-        groups = vllm_groups([triple.vllm for triple in rows.triples])
         runs = list(
             all_runs(
                 methods=options.methods,
                 teachers=options.teachers,
                 designs=options.designs,
                 seeds=options.seeds,
-                groups=len(groups),
+                vllms=rows.vllms,
             )
         )
         options.work.mkdir(parents=True, exist_ok=True)
@@ -258,15 +258,16 @@ def _write(path: Path, lines: Sequence[dict[str, object]]) -> None:
             )
 
 
-SHOWN = ("method", "teacher", "cell", "rows", "unsafe_auprc", "unsafe_kappa", "not_grounded_auprc")
-SHOWN_LAST = ("not_grounded_kappa", "outcome_kappa")
+SHOWN = (
+    *("method", "teacher", "design", "cell", "rows"),
+    *("unsafe_auprc", "unsafe_kappa", "not_grounded_auprc", "not_grounded_kappa", "outcome_kappa"),
+)
 
 
 def _show(lines: Sequence[dict[str, object]]) -> None:
-    names = (*SHOWN, *SHOWN_LAST)
-    table = Table(*(name.replace("_", " ") for name in names), box=box.SIMPLE)
+    table = Table(*(name.replace("_", " ") for name in SHOWN), box=box.SIMPLE)
     for line in lines:
-        values = (line.get(name, "") for name in names)
+        values = (line.get(name, "") for name in SHOWN)
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))
     Console(width=140).print(table)
 

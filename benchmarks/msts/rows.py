@@ -32,10 +32,14 @@ class Rows:
     keys: list[str]
     positive: dict[str, Bool[np.ndarray, " rows"]]
 
+    @property
+    def vllms(self) -> list[str]:
+        """Whose answer each row is."""
+        return [triple.vllm for triple in self.triples]
+
     def sides(self, split: SplitSettings) -> list[Side]:
         """Which side each row is on."""
-        vllms = [triple.vllm for triple in self.triples]
-        return assign_sides(self.keys, settings=split, vllms=vllms)
+        return assign_sides(self.keys, settings=split, vllms=self.vllms)
 
     def cells(self, split: SplitSettings) -> list[str]:
         """What is new about each row: `item`, `vllm`, `both`, or nothing (empty)."""

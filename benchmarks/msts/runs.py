@@ -8,8 +8,6 @@ from nsgauge.data.split import SplitSettings
 
 FOLDS = 5
 SALT = "msts-folds"
-GROUP = 2
-"""VLLMs that are held out together."""
 
 WITHOUT_CHANCE = frozenset({"words"})
 """Methods that draw nothing: one seed is all."""
@@ -31,8 +29,12 @@ TEACHERS: dict[str, dict[str, object]] = {
 THRESHOLDS = {"human": "f1", "gpt-4o": "agreement", "consensus": "f1"}
 """What thresholds are chosen for: a judge that is to be replaced is to be agreed with."""
 
-DESIGNS = ("items", "vllms")
-"""`items`: a fifth of the items is unseen; `vllms`: and so is each group of VLLMs in turn."""
+DESIGNS = {"items": 0, "vllm": 1, "vllms": 2}
+"""How many VLLMs are held out together, each in turn, with the fifth of the items that is unseen.
+
+Of the ten, two neighbours by name hold half of all that is unsafe or a misreading: `vllms` asks
+what can be learned without such a pair, `vllm` what can be said of one more VLLM.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Run:
     Attributes:
         method: A key of `methods.METHODS`.
         teacher: A key of `TEACHERS`.
-        design: One of `DESIGNS`.
+        design: A key of `DESIGNS`.
         fold: Of the items, from 0.
         group: Of the VLLMs, from 0; None where all are known.
         seed: Of whatever the method draws.
@@ -61,8 +63,13 @@ class Run:
         group = "all" if self.group is None else f"without{self.group}"
         return f"{self.method}-{self.teacher}-{self.design}-{self.fold}-{group}-{self.seed}"
 
-    def split(self, groups: Sequence[tuple[str, ...]]) -> SplitSettings:
-        """About 62 of 100 items to train on, 10 to select on, 8 to calibrate on, 20 to test on."""
+    def split(self, vllms: Sequence[str]) -> SplitSettings:
+        """About 62 of 100 items to train on, 10 to select on, 8 to calibrate on, 20 to test on.
+
+        Args:
+            vllms: Every row's.
+        """
+        groups = vllm_groups(vllms, together=DESIGNS[self.design])
         return SplitSettings(
             salt=SALT,
             validation=0.1,
@@ -73,10 +80,12 @@ class Run:
         )
 
 
-def vllm_groups(vllms: Sequence[str]) -> list[tuple[str, ...]]:
-    """The VLLMs in groups, by name."""
+def vllm_groups(vllms: Sequence[str], *, together: int) -> list[tuple[str, ...]]:
+    """The VLLMs by name in groups of so many; none where none are held out."""
+    if not together:
+        return []
     names = sorted(set(vllms))
-    return [tuple(names[begin : begin + GROUP]) for begin in range(0, len(names), GROUP)]
+    return [tuple(names[begin : begin + together]) for begin in range(0, len(names), together)]
 
 
 def all_runs(
@@ -85,13 +94,14 @@ def all_runs(
     teachers: Sequence[str],
     designs: Sequence[str],
     seeds: int,
-    groups: int,
+    vllms: Sequence[str],
 ) -> Iterator[Run]:
     """Every run that is asked for, cheap designs first."""
     for design, seed, method, teacher in product(designs, range(seeds), methods, teachers):
         if method in WITHOUT_CHANCE and seed > 0:
             continue
-        for fold, group in product(range(FOLDS), range(groups) if design == "vllms" else (None,)):
+        held_out = range(len(vllm_groups(vllms, together=DESIGNS[design]))) or (None,)
+        for fold, group in product(range(FOLDS), held_out):
             yield Run(
                 method=method, teacher=teacher, design=design, fold=fold, group=group, seed=seed
             )
