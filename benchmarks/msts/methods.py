@@ -187,6 +187,9 @@ METHODS: dict[str, Method] = {
     "mpnet-cells": from_recipe("msts-mpnet"),
     "mpnet-wordless": from_recipe("msts-mpnet", "channels.lexical=null", own_teacher=PEOPLE),
     "mpnet-probeless": from_recipe("msts-mpnet", "channels.probe=null", own_teacher=PEOPLE),
+    "smollm2": from_recipe(
+        "msts-mpnet", "preset=pocket-smollm2", "channels.probe.c=0.01", own_teacher=PEOPLE
+    ),
     "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
 }
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and

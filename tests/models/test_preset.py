@@ -25,6 +25,7 @@ def test_the_shipped_presets_are_named_and_load_under_their_names():
         "longclip",
         "pocket",
         "pocket-mpnet",
+        "pocket-smollm2",
         "siglip2-b16",
     ]
     assert [load_preset(name).name for name in names] == names
@@ -112,3 +113,18 @@ def test_a_faulty_archive_is_refused_by_name(change, wanted):
         Preset.from_mapping(content, source="mine")
     # An error about one kind of weights doesn't list the other's fields.
     assert "text.file" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"sha256": "57"}, "weights.text.gguf.sha256"),
+        ({"version": "1 || 2"}, "weights.text.gguf.version"),
+        ({"file": "model.bin"}, "unknown key 'weights.text.gguf.file'"),
+    ],
+)
+def test_a_faulty_gguf_is_refused_by_name(change, wanted):
+    content = load_preset("pocket-smollm2").model_dump(mode="json", exclude_none=True)
+    content["weights"]["text"] |= change
+    with pytest.raises(SettingsError, match=wanted):
+        Preset.from_mapping(content, source="mine")

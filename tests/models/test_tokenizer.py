@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import load_preset
+from nsgauge.models.preset import PackagedArchive, load_preset
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
 from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary
 from nsgauge.models.towers.packaged import text_files
@@ -71,6 +71,7 @@ def mpnet_directory() -> Path:
     """Where the packages of pocket-mpnet's text tower are unpacked."""
     weights = load_preset("pocket-mpnet").weights
     assert weights is not None
+    assert isinstance(weights.text, PackagedArchive)
     try:
         return text_files(weights.text).tokenizer.parent
     except SettingsError as error:

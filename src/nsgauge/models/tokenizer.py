@@ -22,6 +22,9 @@ _CLIP_WORDS = r"'[s\x{17f}]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}
 
 # The same on ASCII, whose words are few enough to be remembered.
 _CLIP_ASCII_WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
+TURN, END_OF_TURN = "<|im_start|>", "<|im_end|>"
+"""Around each turn of a chat, as ChatML has it."""
+
 WORDS_KNOWN = 2**17
 """At most so many words are remembered; then all are forgotten."""
 
@@ -123,6 +126,28 @@ class TextTokenizer:
             return " ".join(text.split()).lower() if plain else clean(text)
 
         return cls(tokenizer, clean=quickly_cleaned, start=start, end=end, words=_CLIP_ASCII_WORDS)
+
+    @classmethod
+    def chat(
+        cls, vocabulary: Mapping[str, int], *, merges: Sequence[tuple[str, str]]
+    ) -> "TextTokenizer":
+        """SmolLM's byte-pair encoding; of a pair, the second text is the assistant's turn.
+
+        Raises:
+            SettingsError: the vocabulary has no such turns.
+        """
+        tokenizer = _whole(Tokenizer(models.BPE(vocab=dict(vocabulary), merges=list(merges))))
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
+        start, end = vocabulary.get(TURN), vocabulary.get(END_OF_TURN)
+        if start is None or end is None:
+            raise SettingsError(f"a vocabulary without {TURN} and {END_OF_TURN}: no chat model's")
+        line, speaker = (tokenizer.encode(text).ids for text in ("\n", "assistant\n"))
+        return cls(tokenizer, clean=str, start=start, end=end, between=(*line, start, *speaker))
 
     @classmethod
     def padded(

@@ -55,7 +55,7 @@ MakeBundle = Callable[..., Bundle]
 
 @pytest.fixture(scope="session")
 def make_bundle(manifest: BundleManifest) -> MakeBundle:
-    """A classifier in memory: `bert`, `mpnet`, `clip` or `siglip` towers, random weights.
+    """A classifier in memory: `bert`, `mpnet`, `clip`, `siglip` or `llama` towers, random weights.
 
     The committee has two members with pools, eight classes and both channels.
     """
@@ -119,9 +119,12 @@ def _transformer(kind: str) -> TransformerShape:
         heads=2,
         hidden=32,
         activation="quick_gelu" if kind == "clip" else "gelu",
-        norm_first=kind in ("clip", "siglip"),
-        causal=kind == "clip",
+        norm_first=kind in ("clip", "siglip", "llama"),
+        causal=kind in ("clip", "llama"),
         distance_buckets=32 if kind == "mpnet" else 0,
+        key_heads=1 if kind == "llama" else None,
+        rotary_base=10_000 if kind == "llama" else None,
+        llama=kind == "llama",
     )
 
 

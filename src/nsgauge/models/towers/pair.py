@@ -12,7 +12,14 @@ from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.convert import image_tower, text_tower
 from nsgauge.models.towers.huggingface import mpnet_tower
 from nsgauge.models.towers.image import ImageTower
-from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary, reference_of
+from nsgauge.models.towers.llama import llama_tower
+from nsgauge.models.towers.open_clip_door import (
+    ChatVocabulary,
+    PaddedVocabulary,
+    Reference,
+    clip_vocabulary,
+    reference_of,
+)
 from nsgauge.models.towers.text import TextTower
 
 
@@ -51,7 +58,7 @@ def load_towers(preset: Preset, *, tower_directory: Path | None = None) -> Tower
     )
     text = _text_tower(reference, layers=preset.text_layers)
     fingerprint = weights_fingerprint(image, text)
-    if reference.vocabulary is not None:
+    if isinstance(reference.vocabulary, PaddedVocabulary):
         fingerprint = _with_vocabulary(
             fingerprint, vocabulary=reference.vocabulary.tokenizer.get_vocab()
         )
@@ -80,11 +87,14 @@ def _text_tower(reference: Reference, *, layers: int | None) -> TextTower:
     own = reference.text
     if own is None:
         return text_tower(reference.model, layers=layers)
-    return mpnet_tower(own.configuration, state=own.state, layers=layers)
+    tower_of = llama_tower if own.configuration.get("model_type") == "llama" else mpnet_tower
+    return tower_of(own.configuration, state=own.state, layers=layers)
 
 
 def _tokenizer(reference: Reference) -> TextTokenizer:
     own = reference.vocabulary
+    if isinstance(own, ChatVocabulary):
+        return TextTokenizer.chat(own.vocabulary, merges=own.merges)
     if own is not None:
         return TextTokenizer.padded(own.tokenizer, clean=own.clean, end=own.end, pad=own.pad)
     if reference.text_directory is not None:

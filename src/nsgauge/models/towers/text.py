@@ -1,4 +1,4 @@
-"""Text towers: causal CLIP text, BERT-like text (MPNet too) and SigLIP text, packed."""
+"""Text towers: causal CLIP text and Llama, BERT-like text (MPNet too), SigLIP text; packed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +24,8 @@ class TextShape:
         pooling: `mean` over all tokens, or the `end` token.
         embedding_norm: BERT and MPNet norm the summed embeddings; CLIP norms after the stack
             instead.
+        final_norm: Whether a tower that doesn't norm its embeddings norms after the stack: the
+            first layers of a Llama don't, for its norm is the last one's.
         segments: Whether a tower that norms its embeddings tells two texts apart by them: BERT
             does, MPNet doesn't.
         projection: Width of the projected embedding; None leaves the pooled vector as it is.
@@ -41,6 +43,7 @@ class TextShape:
     segments: bool = True
     projection_bias: bool = False
     padded: bool = False
+    final_norm: bool = True
 
 
 class TextTower(nn.Module):
@@ -50,12 +53,13 @@ class TextTower(nn.Module):
         super().__init__()
         self.shape = shape
         width = shape.transformer.width
-        epsilon = shape.transformer.norm_epsilon
         self.token_embedding = nn.Embedding(shape.vocabulary, width)
-        self.position_embedding = nn.Embedding(shape.context, width)
+        turns = shape.transformer.rotary_base is not None
+        self.position_embedding = None if turns else nn.Embedding(shape.context, width)
         segments = shape.embedding_norm and shape.segments
         self.segment_embedding = nn.Embedding(2, width) if segments else None
-        self.norm = nn.LayerNorm(width, eps=epsilon)
+        normed = shape.embedding_norm or shape.final_norm
+        self.norm = shape.transformer.norm() if normed else nn.Identity()
         self.stack = Stack(shape.transformer)
         self.projection = (
             nn.Linear(width, shape.projection, bias=shape.projection_bias)
@@ -96,13 +100,34 @@ class TextTower(nn.Module):
                 f"this text tower sees its padding: windows of {min(packed.lengths)} to "
                 f"{max(packed.lengths)} tokens must be padded to {self.shape.context}"
             )
-        tokens = self.token_embedding(packed.ids) + self.position_embedding(packed.positions)
-        if self.segment_embedding is not None:
-            tokens = tokens + self.segment_embedding(packed.segments)
+        tokens = self.embedded(packed.ids, positions=packed.positions, segments=packed.segments)
         runs = tuple(packed.runs)
+        tokens = self.stack(tokens, runs=runs, positions=packed.positions)
+        read: Tensor = tokens if self.shape.embedding_norm else self.norm(tokens)
+        return read
+
+    def embedded(
+        self,
+        ids: Int[Tensor, "*tokens"],
+        *,
+        positions: Int[Tensor, "..."],
+        segments: Int[Tensor, "*tokens"],
+    ) -> Float[Tensor, "*tokens width"]:
+        """What the stack begins with.
+
+        Args:
+            ids: Token ids.
+            positions: Each token's within its sequence; may be the same for all sequences.
+            segments: As `Window` has them.
+        """
+        tokens: Tensor = self.token_embedding(ids)
+        if self.position_embedding is not None:
+            tokens = tokens + self.position_embedding(positions)
+        if self.segment_embedding is not None:
+            tokens = tokens + self.segment_embedding(segments)
         if self.shape.embedding_norm:
-            return self.stack(self.norm(tokens), runs=runs)
-        return self.norm(self.stack(tokens, runs=runs))
+            tokens = self.norm(tokens)
+        return tokens
 
     def _pool(
         self, tokens: Float[Tensor, "tokens width"], *, packed: Packed

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, silu
 
 from nsgauge.models.towers.packing import Run, packed_attention
 
-Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,12 @@ class TransformerShape:
         causal: Whether a token sees only itself and earlier ones.
         distance_buckets: MPNet's attention has a bias for each of so many classes of distances
             between two tokens, the same in all layers; 0 for none.
+        key_heads: Llama's heads share keys and values: so many there are, which divides `heads`;
+            None for one a head.
+        rotary_base: Llama turns queries and keys by their positions, in steps that fall from 1 to
+            nearly 1 / `rotary_base`; None for towers that add an embedding of the position.
+        llama: Linears without biases, root-mean-square norms, and an MLP whose hidden numbers are
+            multiplied by as many others.
     """
 
     width: int
@@ -42,6 +48,15 @@ class TransformerShape:
     norm_epsilon: float = 1e-5
     causal: bool = False
     distance_buckets: int = 0
+    key_heads: int | None = None
+    rotary_base: int | None = None
+    llama: bool = False
+
+    def norm(self) -> nn.Module:
+        """A new norm of a token."""
+        if self.llama:
+            return nn.RMSNorm(self.width, eps=self.norm_epsilon)
+        return nn.LayerNorm(self.width, eps=self.norm_epsilon)
 
 
 def activated(
@@ -50,7 +65,37 @@ def activated(
     """The activation inside an MLP."""
     if activation == "quick_gelu":
         return hidden * torch.sigmoid(1.702 * hidden)
+    if activation == "silu":
+        return silu(hidden)
     return gelu(hidden, approximate="tanh" if activation == "gelu_tanh" else "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Rotations of queries and keys by position, as cosines and sines.
+
+    Half of a head's numbers are the first coordinates of points in the plane, half the second; a
+    point is turned by its own step times the position.
+
+    Source: Su et al. 2021 (RoFormer), with Llama's order of the coordinates.
+    """
+
+    cosine: Float[Tensor, "*places depth"]
+    sine: Float[Tensor, "*places depth"]
+
+    @classmethod
+    def of(cls, positions: Int[Tensor, " places"], *, base: int, depth: int) -> "Turn":
+        """The rotations at some positions, for heads of `depth` numbers."""
+        order = torch.arange(0, depth, 2, device=positions.device, dtype=torch.float32)
+        angles = positions[:, None] * base ** (-order / depth)
+        both = torch.cat([angles, angles], dim=-1)
+        return cls(both.cos(), both.sin())
+
+    def __call__(self, given: Float[Tensor, "*tokens depth"]) -> Float[Tensor, "*tokens depth"]:
+        """Queries or keys, turned."""
+        first, second = given.chunk(2, dim=-1)
+        beside = torch.cat([-second, first], dim=-1)
+        return given * self.cosine.to(given.dtype) + beside * self.sine.to(given.dtype)
 
 
 class Block(nn.Module):
@@ -63,14 +108,17 @@ class Block(nn.Module):
     def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
         self.shape = shape
-        self.query = nn.Linear(shape.width, shape.width)
-        self.key = nn.Linear(shape.width, shape.width)
-        self.value = nn.Linear(shape.width, shape.width)
-        self.out = nn.Linear(shape.width, shape.width)
-        self.attention_norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
-        self.widen = nn.Linear(shape.width, shape.hidden)
-        self.narrow = nn.Linear(shape.hidden, shape.width)
-        self.mlp_norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
+        width, biased = shape.width, not shape.llama
+        shared = width // shape.heads * (shape.key_heads or shape.heads)
+        self.query = nn.Linear(width, width, bias=biased)
+        self.key = nn.Linear(width, shared, bias=biased)
+        self.value = nn.Linear(width, shared, bias=biased)
+        self.out = nn.Linear(width, width, bias=biased)
+        self.attention_norm = shape.norm()
+        self.widen = nn.Linear(width, shape.hidden, bias=biased)
+        self.gate = nn.Linear(width, shape.hidden, bias=False) if shape.llama else None
+        self.narrow = nn.Linear(shape.hidden, width, bias=biased)
+        self.mlp_norm = shape.norm()
 
     def forward(
         self,
@@ -78,33 +126,62 @@ class Block(nn.Module):
         *,
         runs: Sequence[Run],
         bias: Float[Tensor, "heads longest longest"] | None = None,
+        turn: Turn | None = None,
     ) -> Float[Tensor, "tokens width"]:
-        """One layer over packed tokens; `bias` is added to the scores of its attention."""
+        """One layer over packed tokens.
+
+        Args:
+            tokens: Of all sequences.
+            runs: Where the sequences lie.
+            bias: Added to the scores of its attention.
+            turn: Of the queries and keys of every token, the same for all heads.
+        """
+
+        def attend(given: Tensor) -> Tensor:
+            products = [projection(given) for projection in (self.query, self.key, self.value)]
+            query, key, value = self.split(products, turn=turn)
+            attended = packed_attention(
+                query, key=key, value=value, runs=runs, causal=self.shape.causal, bias=bias
+            )
+            out: Tensor = self.out(attended.flatten(-2))
+            return out
+
         if self.shape.norm_first:
-            tokens = tokens + self._attend(self.attention_norm(tokens), runs=runs, bias=bias)
-            return tokens + self._mlp(self.mlp_norm(tokens))
-        tokens = self.attention_norm(tokens + self._attend(tokens, runs=runs, bias=bias))
-        return self.mlp_norm(tokens + self._mlp(tokens))
+            tokens = tokens + attend(self.attention_norm(tokens))
+            return tokens + self.mlp(self.mlp_norm(tokens))
+        tokens = self.attention_norm(tokens + attend(tokens))
+        normed: Tensor = self.mlp_norm(tokens + self.mlp(tokens))
+        return normed
 
-    def _attend(
-        self,
-        tokens: Float[Tensor, "tokens width"],
-        *,
-        runs: Sequence[Run],
-        bias: Float[Tensor, "heads longest longest"] | None,
-    ) -> Float[Tensor, "tokens width"]:
+    def split(
+        self, products: Sequence[Float[Tensor, "..."]], *, turn: Turn | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values by heads, each (*tokens, heads, depth).
+
+        Args:
+            products: What the three linears make of the tokens, each (*tokens, numbers).
+            turn: Of the queries and keys.
+        """
+        depth = self.shape.width // self.shape.heads
         query, key, value = (
-            projection(tokens).unflatten(-1, (self.shape.heads, -1))
-            for projection in (self.query, self.key, self.value)
+            product.reshape(*product.shape[:-1], -1, depth) for product in products
         )
-        attended = packed_attention(
-            query, key=key, value=value, runs=runs, causal=self.shape.causal, bias=bias
-        )
-        return self.out(attended.flatten(-2))
+        if turn is not None:
+            query, key = turn(query), turn(key)
+        if self.shape.key_heads is not None:
+            sharing = self.shape.heads // self.shape.key_heads
+            key, value = (given.repeat_interleave(sharing, dim=-2) for given in (key, value))
+        return query, key, value
 
-    def _mlp(self, tokens: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
+    def mlp(self, tokens: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens width"]:
+        """The MLP, without its residual."""
         hidden = self.widen(tokens)
-        return self.narrow(activated(hidden, activation=self.shape.activation))
+        if self.gate is None:
+            hidden = activated(hidden, activation=self.shape.activation)
+        else:
+            hidden = hidden * activated(self.gate(tokens), activation=self.shape.activation)
+        narrowed: Tensor = self.narrow(hidden)
+        return narrowed
 
 
 class DistanceBias(nn.Module):
@@ -149,6 +226,7 @@ class Stack(nn.Module):
 
     def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
+        self.shape = shape
         self.distance_bias = (
             DistanceBias(buckets=shape.distance_buckets, heads=shape.heads)
             if shape.distance_buckets
@@ -157,13 +235,27 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
 
     def forward(
-        self, tokens: Float[Tensor, "tokens width"], *, runs: Sequence[Run]
+        self,
+        tokens: Float[Tensor, "tokens width"],
+        *,
+        runs: Sequence[Run],
+        positions: Int[Tensor, " tokens"] | None = None,
     ) -> Float[Tensor, "tokens width"]:
-        """All layers over packed tokens."""
-        bias = None
+        """All layers over packed tokens; a stack that turns wants their positions."""
+        bias = turn = None
         if self.distance_bias is not None:
             # Of the longest sequence alone: a shorter one's is its upper left part.
             bias = self.distance_bias(max(run.length for run in runs))
+        if positions is not None:
+            turn = self.turn(positions)
         for block in self.blocks:
-            tokens = block(tokens, runs=runs, bias=bias)
+            tokens = block(tokens, runs=runs, bias=bias, turn=turn)
         return tokens
+
+    def turn(self, positions: Int[Tensor, " places"]) -> Turn | None:
+        """The rotations at some positions, the same for all heads and layers; None without any."""
+        shape = self.shape
+        if shape.rotary_base is None:
+            return None
+        turn = Turn.of(positions, base=shape.rotary_base, depth=shape.width // shape.heads)
+        return Turn(turn.cosine.unsqueeze(-2), turn.sine.unsqueeze(-2))
