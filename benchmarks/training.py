@@ -81,7 +81,7 @@ def world(data: Path) -> World:
     """The sample, drawn and read."""
     if not data.exists():
         write_sample(data)
-    recipe = load_recipe("sample-pocket")
+    recipe = load_recipe("sample-pocket", overrides=("committee=1",))
     towers = load_towers(load_preset(recipe.preset))
     return World(recipe=recipe, corpus=load_corpus(data, recipe=recipe, towers=towers))
 

@@ -1,7 +1,4 @@
-"""The whole path on the sample world: train, score, report, and what must come out.
-
-The training is shorter than the demo's; `benchmarks/sample.py` measures the demo's own.
-"""
+"""The whole path on the sample world: the demo's own training, scores, and what must come out."""
 
 import pytest
 
@@ -10,11 +7,10 @@ AXES = ("unsafe", "not_grounded")
 
 @pytest.fixture(scope="module")
 def learned(benchmark_module, tmp_path_factory):
-    """One epoch with adapters instead of three."""
     sample = benchmark_module("sample")
     work = tmp_path_factory.mktemp("work")
     runs = sample.runs_of("pictures", seed=7)
-    sample.perform(runs[0], work=work, overrides=("optimisation.adapted.epochs=1",))
+    sample.perform(runs[0], work=work)
     return sample.measure(runs, cell="pictures", work=work)
 
 

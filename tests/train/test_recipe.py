@@ -37,8 +37,8 @@ def test_a_recipe_survives_being_written_and_read(tmp_path):
 
 
 def test_overrides_reach_nested_keys():
-    recipe = load_recipe("sample-pocket", overrides=("optimisation.adapted.epochs=9", "seed=3"))
-    assert (recipe.optimisation.adapted.epochs, recipe.seed) == (9, 3)
+    recipe = load_recipe("sample-pocket", overrides=("optimisation.frozen.epochs=9", "seed=3"))
+    assert (recipe.optimisation.frozen.epochs, recipe.seed) == (9, 3)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,8 @@ def test_a_training_without_epochs_is_refused():
         )
 
 
-COMMITTEE = {"name": "many", "teacher": {"judges": ["a"]}, "split": {}, "committee": 3}
+PLAIN = {"name": "plain", "teacher": {"judges": ["a"]}, "split": {}}
+COMMITTEE = {**PLAIN, "committee": 3}
 
 
 def test_a_committee_on_towers_that_adapt_is_refused():
@@ -125,7 +126,7 @@ def test_a_committee_on_towers_that_adapt_is_refused():
 )
 def test_a_committee_out_of_bounds_is_named(override, named):
     with pytest.raises(SettingsError, match=named):
-        load_recipe("sample-pocket", overrides=(override,))
+        load_recipe("msts-pocket", overrides=(override,))
 
 
 def test_channels_that_leave_the_fusion_no_share_are_refused():
@@ -135,6 +136,6 @@ def test_channels_that_leave_the_fusion_no_share_are_refused():
 
 
 def test_what_makes_a_committee_is_left_out_unless_asked_for():
-    recipe = load_recipe("sample-pocket")
+    recipe = Recipe.from_mapping(PLAIN, source="test")
     assert (recipe.committee, recipe.pooling.queries, recipe.channels.wanted) == (1, 0, False)
     assert not recipe.teacher.categories
