@@ -1,11 +1,14 @@
 """Shared by the whole suite."""
 
+import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is.
@@ -36,3 +39,30 @@ def benchmark_module() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def language_preset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A preset file whose text tower is a tiny language model, in a package installed for it."""
+    load_preset = importlib.import_module("nsgauge.models.preset").load_preset
+    # Imported here, for it takes seconds, which most workers can do without.
+    llama = importlib.import_module("tests.tiny_llama")
+    site = tmp_path_factory.mktemp("site")
+    (site / "tiny_lm").mkdir()
+    model = site / "tiny_lm" / "model.gguf"
+    llama.write_gguf(model, model=llama.tiny_llama())
+    (site / "tiny_lm-0.1.dist-info").mkdir()
+    record = site / "tiny_lm-0.1.dist-info" / "METADATA"
+    record.write_text("Name: tiny-lm\nVersion: 0.1\n", encoding="ascii")
+    preset = load_preset("pocket-smollm2").model_dump(mode="json", exclude_none=True)
+    preset["weights"]["text"] = {
+        "package": "tiny-lm",
+        "version": "0.1",
+        "gguf": "tiny_lm/model.gguf",
+        "sha256": sha256(model.read_bytes()).hexdigest(),
+    }
+    path = site / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**preset, "name": "tiny", "text_layers": 2}), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        yield str(path)

@@ -10,10 +10,15 @@ from benchmarks.msts import __main__ as experiment
 from benchmarks.msts.measures import Told, auprc_of, kappa_of, measures, paired_difference
 from benchmarks.msts.rows import Lesson, Rows, lesson, load_rows
 from benchmarks.msts.runs import FOLDS, Run, all_runs, vllm_groups
+from nsgauge.data.sample.world import SampleSettings, write_sample
 from nsgauge.data.split import Side
-from nsgauge.data.tables import SourceNote, write_data
+from nsgauge.data.tables import SourceNote, read_triples, triples_of, write_data
+from nsgauge.models.preset import load_preset
+from nsgauge.models.towers.pair import load_towers
 from nsgauge.protocol import Grounding, Safety
 from nsgauge.records import Triple, Verdict
+from nsgauge.train.corpus import load_corpus
+from nsgauge.train.recipe import Recipe
 
 VLLMS = ("ash", "birch", "cedar", "dune")
 
@@ -81,6 +86,35 @@ def test_vllms_are_held_out_in_the_order_of_their_names():
     vllms = ["dune", "ash", "cedar", "birch", "ash"]
     assert vllm_groups(vllms, together=2) == [("ash", "birch"), ("cedar", "dune")]
     assert vllm_groups(vllms, together=0) == []
+
+
+def test_what_a_training_learns_from_is_what_the_benchmark_does_not_test_on(tmp_path):
+    """Pictures make groups of items: by one key here and another there, test rows would leak."""
+    data = tmp_path / "data"
+    write_sample(data, settings=SampleSettings(pictures_per_variant=1))
+    triples = list(triples_of(read_triples(data)))
+    verdicts = [
+        Verdict(
+            triple_id=triple.triple_id,
+            judge="human",
+            safety=Safety.SAFE,
+            grounding=Grounding.GROUNDED,
+        )
+        for triple in triples
+    ]
+    out = tmp_path / "people"
+    source = SourceNote(importer="test", image_root=data)
+    write_data(out, triples=triples, verdicts=verdicts, rejects=(), source=source)
+    rows = load_rows(out)
+    (run, *_) = all_runs(
+        methods=["words"], teachers=["human"], designs=["items"], seeds=1, vllms=rows.vllms
+    )
+    split = run.split(rows.vllms)
+    content = {"name": "x", "teacher": {"judges": ["human"]}, "windows": {"layout": "apart"}}
+    recipe = Recipe.from_mapping(content | {"split": split.model_dump()}, source="test")
+    corpus = load_corpus(out, recipe=recipe, towers=load_towers(load_preset("pocket")))
+    assert [t.triple_id for t in corpus.triples] == [t.triple_id for t in rows.triples]
+    assert corpus.sides == rows.sides(split)
 
 
 def test_a_lesson_is_what_the_teacher_says(data, rows):

@@ -18,9 +18,10 @@ from nsgauge.eval.scoring.classifier import Classifier
 from nsgauge.models.prediction import RowBatch, cell_logits
 from nsgauge.protocol import CELLS, Rate, rate_shares
 from nsgauge.train.calibrate import threshold_choice
+from nsgauge.train.features import TOKENS_PER_BATCH
 from nsgauge.train.fit import train
 from nsgauge.train.recipe import ThresholdTarget, load_recipe
-from nsgauge.train.token_cache import cached_tokens
+from nsgauge.train.token_cache import cached_exchanges, cached_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,38 +141,59 @@ def from_recipe(
 
 
 def _cells(bundle: Bundle, *, task: Task, rows: Sequence[int]) -> Float[np.ndarray, "rows cells"]:
-    """As `nsgauge score` finds them, but with the tokens of frozen towers from the cache.
+    """As `nsgauge score` finds them, but with what frozen towers read from the cache.
 
-    The few rows with a picture, and all rows where the towers have adapters, go the usual way.
+    Rows whose picture is looked at, and all rows where the towers have adapters, go the usual way.
     """
     network, triples = bundle.network, task.rows.triples
-    classifier = Classifier(bundle)
     frozen = network.pools_tokens and not bundle.manifest.network.lora.text
-    plain = [row for row in rows if frozen and triples[row].image is None]
+    always = bundle.manifest.captions == "always"
+    captions = [triple.caption if triple.image is None or always else None for triple in triples]
+    plain = [
+        row for row in rows if frozen and (triples[row].image is None or captions[row] is not None)
+    ]
     usual = sorted(set(rows) - set(plain))
     cells = np.full((len(triples), len(CELLS)), np.nan)
     if usual:
-        scored = classifier.score([triples[row] for row in usual], image_root=task.data)
+        scored = Classifier(bundle).score([triples[row] for row in usual], image_root=task.data)
         cells[usual] = scored.cells
     if plain:
-        texts = bundle.reader.read(
-            [triple.prompt for triple in triples],
-            responses=[triple.response for triple in triples],
-            captions=[triple.caption if triple.image is None else None for triple in triples],
-        )
-        windows = dict.fromkeys(window for text in texts for window in text.windows)
-        tokens = cached_tokens(
-            network.text_tower, windows=list(windows), cache=task.cache, tokens_per_batch=8192
-        )
-        batch = RowBatch(
-            texts=[texts[row] for row in plain],
-            image_slots=[-1] * len(plain),
-            image_features=None,
-            encoded=tokens,
-        )
-        logits = cell_logits(network, rows=batch, tokens_per_batch=8192)
+        batch = _from_cache(bundle, task=task, captions=captions, rows=plain)
+        logits = cell_logits(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
         cells[plain] = bundle.manifest.calibrator.probabilities(logits)
     return cells[list(rows)]
+
+
+def _from_cache(
+    bundle: Bundle, *, task: Task, captions: Sequence[str | None], rows: Sequence[int]
+) -> RowBatch:
+    """Rows whose picture isn't looked at; the cache holds what was read of all rows together."""
+    network, triples = bundle.network, task.rows.triples
+    prompts = [triple.prompt for triple in triples]
+    responses = [triple.response for triple in triples]
+    texts = bundle.reader.read(prompts, responses=responses, captions=captions)
+    windows = dict.fromkeys(window for text in texts for window in text.windows)
+    tokens = cached_tokens(
+        network.text_tower,
+        windows=list(windows),
+        cache=task.cache,
+        tokens_per_batch=TOKENS_PER_BATCH,
+    )
+    exchanges = None
+    if bundle.exchanges is not None and network.language_tower is not None:
+        exchanges = cached_exchanges(
+            network.language_tower,
+            rows=bundle.exchanges.columns(prompts, responses=responses, captions=captions),
+            cache=task.cache,
+            tokens_per_batch=TOKENS_PER_BATCH,
+        )[list(rows)]
+    return RowBatch(
+        texts=[texts[row] for row in rows],
+        image_slots=[-1] * len(rows),
+        image_features=None,
+        encoded=tokens,
+        exchanges=exchanges,
+    )
 
 
 PEOPLE: dict[str, object] = {"judges": ["human", "human-1", "human-2"], "categories": True}
@@ -187,12 +209,12 @@ METHODS: dict[str, Method] = {
     "mpnet-cells": from_recipe("msts-mpnet"),
     "mpnet-wordless": from_recipe("msts-mpnet", "channels.lexical=null", own_teacher=PEOPLE),
     "mpnet-probeless": from_recipe("msts-mpnet", "channels.probe=null", own_teacher=PEOPLE),
-    "smollm2": from_recipe(
-        "msts-mpnet", "preset=pocket-smollm2", "channels.probe.c=0.01", own_teacher=PEOPLE
+    "mpnet-without-language": from_recipe(
+        "msts-mpnet", "channels.language=null", own_teacher=PEOPLE
     ),
     "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
 }
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
 LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
-attention pools, the annotators and their classes, the lexical channel, the linear probe, the larger
-text tower."""
+attention pools, the annotators and their classes, the lexical channel, the linear probe, the
+language model, the larger text tower."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from nsgauge.data.images import image_digest, read_image
 from nsgauge.data.split import Side, SplitSettings, assign_sides, group_keys, item_key
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of
 from nsgauge.data.targets import Consensus, labels_of, targets_from_verdicts
@@ -86,12 +87,19 @@ def load_rows(data: Path) -> Rows:
     return Rows(
         triples=triples,
         items=items,
-        keys=group_keys(items, image_digests=[triple.image for triple in triples]),
+        keys=group_keys(items, image_digests=_digests(triples, data=data)),
         positive={
             "unsafe": labels.unsafe[order] == 1,
             "not_grounded": labels.not_grounded[order] == 1,
         },
     )
+
+
+def _digests(triples: list[Triple], *, data: Path) -> list[str | None]:
+    """Of each row's picture, as a training finds it: groups must be the same, or test rows leak."""
+    paths = {triple.image for triple in triples if triple.image is not None}
+    known = {path: image_digest(read_image(data, path)) for path in paths}
+    return [None if triple.image is None else known[triple.image] for triple in triples]
 
 
 def lesson(data: Path, *, rows: Rows, teacher: dict[str, object]) -> Lesson:

@@ -208,7 +208,7 @@ def c10(folder: Path) -> Row:
     engine = engine_on(bundle, data=folder, cache=None)
     rows = engine.look(table)
     chosen = np.arange(len(rows))
-    read = engine.texts.of(rows.texts, keys=rows.keys, chosen=chosen)
+    told = engine.read(rows, chosen=chosen)
     seen = engine.unseen(rows)
     return row(
         "C10",
@@ -216,7 +216,7 @@ def c10(folder: Path) -> Row:
         sides=("end to end", "from vectors"),
         ratios=compared(
             lambda: engine_on(bundle, data=folder, cache=None).score_table(table),
-            lambda: engine.decide(rows, chosen=chosen, read=read, seen=seen),
+            lambda: engine.decide(rows, chosen=chosen, told=told, seen=seen),
         ),
         parity="the same rows",
         least=50,

@@ -47,6 +47,7 @@ def corpus_of(masses, *, shares, sides=None, parts=None, responses=None, classes
         shares=np.array(shares, dtype=np.float32),
         parts=np.array([-1] * rows if parts is None else parts),
         image_digests=[None] * rows,
+        pictures=[None] * rows,
         images={},
         sides=sides or [Side.TRAIN] * rows,
         left_out={},

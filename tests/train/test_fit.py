@@ -18,6 +18,7 @@ from nsgauge.data.split import Side, item_key
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of
 from nsgauge.data.targets import Consensus, Making
 from nsgauge.errors import DataError, SettingsError
+from nsgauge.models.windows import TextRole
 from nsgauge.records import ResponseState
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits
@@ -48,6 +49,31 @@ def trained(world, tiny_recipe, tmp_path_factory):
 def again(world, tiny_recipe):
     """The same training, to be told where to."""
     return partial(train, tiny_recipe, data=world)
+
+
+def test_captions_that_always_stand_in_hide_pictures_but_not_from_the_split(
+    world, tiny_recipe, towers, tmp_path
+):
+    data = tmp_path / "data"
+    shutil.copytree(world, data)
+    table = read_triples(data)
+    captions = ["a red berry" if row % 2 else None for row in range(len(table))]
+    place = table.schema.get_field_index("caption")
+    table = table.set_column(place, table.schema.field(place), pa.array(captions, pa.string()))
+    pq.write_table(table, data / "triples.parquet")
+    plain, always = (
+        load_corpus(data, recipe=tiny_recipe.model_copy(update={"captions": taken}), towers=towers)
+        for taken in (True, "always")
+    )
+    described = [triple.caption is not None for triple in always.triples]
+    assert {True, False} == set(described)
+    for row, (hidden, text) in enumerate(zip(described, always.texts, strict=True)):
+        assert (always.image_digests[row] is None) is hidden
+        assert (TextRole.CAPTION in text.roles) is hidden
+        assert TextRole.CAPTION not in plain.texts[row].roles
+    assert always.pictures == plain.pictures == plain.image_digests
+    assert always.sides == plain.sides
+    assert always.item_keys(*Side) == plain.item_keys(*Side)
 
 
 def test_sides_share_no_item_and_no_picture(world, tiny_recipe, towers):

@@ -48,6 +48,19 @@ def test_a_constant_feature_has_no_weight():
     np.testing.assert_allclose(told(probe, wide), told(plain, features), atol=1e-6)
 
 
+def test_a_feature_that_tells_items_has_no_weight():
+    # Of 150 rows 10 have a picture, of 2 things: another picture must not decide by itself.
+    features, label = draw()
+    seen = np.zeros((150, 3), dtype=np.float32)
+    seen[:5], seen[5:10] = (5, 1, 0), (4, 2, 1)
+    wide = np.concatenate([features, seen], axis=1)
+    shares = np.eye(4)[label]
+    probe = fit_probe(wide, shares=shares, settings=SETTINGS)
+    assert not probe.weight[12:].any()
+    next_picture = np.concatenate([features, np.full_like(seen, 9.0)], axis=1)
+    np.testing.assert_allclose(told(probe, next_picture), told(probe, wide), atol=1e-6)
+
+
 def test_a_class_that_nobody_named_is_ruled_out():
     features, label = draw(classes=3)
     probe = fit_probe(features, shares=np.eye(5)[label], settings=SETTINGS)

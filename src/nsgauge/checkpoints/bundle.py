@@ -23,6 +23,7 @@ from nsgauge.checkpoints.verified import (
 )
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError, SettingsError
+from nsgauge.models.language import ExchangeReader, exchange_reader
 from nsgauge.models.lora import load_lora, lora_state, merge_lora
 from nsgauge.models.network import Network, build_network
 from nsgauge.models.towers.pair import Towers, load_towers
@@ -60,6 +61,7 @@ class Bundle:
         reader: Lays rows out as the classifier was trained to read them.
         seen: Digests of the items and images that it was trained, selected or calibrated on.
         fingerprint: SHA-256 of `bundle.json`, which holds every file's digest.
+        exchanges: Lays rows out for the language model; None without a language channel.
     """
 
     manifest: BundleManifest
@@ -68,6 +70,7 @@ class Bundle:
     reader: RowReader
     seen: frozenset[str]
     fingerprint: str
+    exchanges: ExchangeReader | None = None
 
     def has_seen(self, keys: Iterable[str]) -> bool:
         """Whether any of these item or image keys was used in making the classifier."""
@@ -136,7 +139,11 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
     stored = manifest.tower_directory
     directory = tower_directory or (Path(stored) if stored is not None else None)
     try:
-        towers = load_towers(manifest.preset, tower_directory=directory)
+        towers = load_towers(
+            manifest.preset,
+            tower_directory=directory,
+            language=manifest.network.channels.language_preset,
+        )
     except SettingsError as error:
         raise BundleError(f"{path}: {error}") from error
     if towers.fingerprint != manifest.tower_fingerprint:
@@ -160,7 +167,21 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         reader=reader,
         seen=seen,
         fingerprint=file_digest(path / MANIFEST),
+        exchanges=exchange_reader(towers, settings=manifest.network.channels.language),
     )
+
+
+def refuse_language_model(bundle: Bundle) -> None:
+    """Refuse to export a classifier with a language channel.
+
+    Raises:
+        BundleError: it has one.
+    """
+    if bundle.exchanges is not None:
+        raise BundleError(
+            "this classifier has a language channel, whose model isn't exported: keep the bundle, "
+            "or train without (channels.language=null)"
+        )
 
 
 def _put_weights(weights: Mapping[str, Tensor], *, network: Network) -> None:

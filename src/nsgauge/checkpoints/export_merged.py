@@ -18,6 +18,7 @@ from nsgauge.checkpoints.bundle import (
     SEEN,
     Bundle,
     load_bundle,
+    refuse_language_model,
 )
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.export_towers import StoredTowers, build_towers, store_towers
@@ -80,10 +81,12 @@ def export_merged(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None
     """Write a loaded bundle, whose adapters are merged in fp32, as a self-contained folder.
 
     Raises:
-        BundleError: the image tower or the tokenizer is of a kind that can't be written down.
+        BundleError: the image tower or the tokenizer is of a kind that can't be written down, or
+            there is a language model.
         DataError: `out` is taken.
     """
     manifest, network = bundle.manifest, bundle.network
+    refuse_language_model(bundle)
     towers, tokenizer = store_towers(bundle.towers, preset=manifest.preset)
     lora = manifest.network.lora.model_copy(update={"image": False, "text": False})
     with new_folder(out, overwrite=overwrite, kind=MERGED_FOLDER) as folder:

@@ -118,7 +118,7 @@ class Reader:
         width = windows["window_tokens"] or text["context"]
         self._room = width - len(self._opening) - 1
 
-    def read(self, triple: Triple, *, captions: bool) -> Reading:
+    def read(self, triple: Triple, *, captions: bool | str) -> Reading:
         """A row's windows; a caption is read where `captions` and no image is given."""
         caption = triple.caption if captions and triple.image is None else None
         texts = [triple.prompt, triple.response, *([] if caption is None else [caption])]

@@ -6,6 +6,7 @@ Copied beside the graphs as `nsgauge_onnx.py`; needs numpy, onnxruntime and toke
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ class OnnxClassifier:
         `status` is `scored`, `empty_response` or `image_error`; only a scored row has numbers: the
         four cells, `unsafe` and `not_grounded`, in [0, 1], and the two verdicts.
         """
+        if self._settings["captions"] == "always":
+            triples = [t if t.caption is None else replace(t, image=None) for t in triples]
         for first in range(0, len(triples), ROWS):
             yield from self._batch(triples[first : first + ROWS])
 

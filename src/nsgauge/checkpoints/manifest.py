@@ -7,7 +7,7 @@ from pydantic import Field
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.network import NetworkSettings
 from nsgauge.models.preset import Preset
-from nsgauge.models.windows import WindowPolicy
+from nsgauge.models.windows import Captions, WindowPolicy
 from nsgauge.settings import Settings
 
 FORMAT: Literal[3] = 3
@@ -106,7 +106,7 @@ class BundleManifest(Settings):
     tower_directory: str | None
     tower_fingerprint: str
     windows: WindowPolicy
-    captions: bool
+    captions: Captions
     network: NetworkSettings
     calibrator: Calibrator
     thresholds: Thresholds

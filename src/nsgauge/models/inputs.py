@@ -68,6 +68,7 @@ class NetworkInputs:
         image_features: The same images, encoded already, or None.
         grams: Of the responses, for a lexical channel.
         channels: Whether the members' channels join in; training leaves them out.
+        exchanges: What the language model made of each row, for a language channel.
     """
 
     packed: Packed | None
@@ -81,6 +82,7 @@ class NetworkInputs:
     image_features: Float[Tensor, "images image_tokens image_width"] | None
     grams: Grams | None = None
     channels: bool = False
+    exchanges: Float[Tensor, "rows exchange_width"] | None = None
 
     def to(self, device: torch.device) -> "NetworkInputs":
         """The same batch on another device."""
@@ -96,6 +98,7 @@ class NetworkInputs:
             image_features=_moved(self.image_features, device=device),
             grams=None if self.grams is None else self.grams.to(device),
             channels=self.channels,
+            exchanges=_moved(self.exchanges, device=device),
         )
 
 

@@ -22,12 +22,14 @@ class TowerWidths:
         image_tokens: Vectors an image.
         window: Of a window's vector as the text tower pools it.
         token: Of the text tower's tokens.
+        exchange: Of what the language model makes of an exchange; 0 without one.
     """
 
     image: int
     image_tokens: int
     window: int
     token: int
+    exchange: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +91,17 @@ class Member(nn.Module):
             nn.GELU(),
             nn.Linear(fusion.width, classes),
         )
-        lexical, probe = channels.lexical, channels.probe
+        lexical, probe, language = channels.lexical, channels.probe, channels.language
         self.lexical = None if lexical is None else LexicalChannel(lexical, classes=classes)
         self._probed = widths.window if pool is None else MEANS * widths.token
         features = probe_width(image_width=widths.image, text_width=self._probed)
         self.probe = (
             None if probe is None else LinearProbe(probe, features=features, classes=classes)
+        )
+        self.language = (
+            None
+            if language is None
+            else LinearProbe(language, features=widths.exchange, classes=classes)
         )
 
     def forward(
@@ -106,7 +113,7 @@ class Member(nn.Module):
         leaves them out, for they are fitted by themselves.
 
         Raises:
-            ValueError: the lexical channel is asked for, but there are no grams.
+            ValueError: a channel is asked for, but what it reads isn't given.
         """
         text = self.windows(vectors)[inputs.slots.clamp(min=0)]
         said = self.read(
@@ -120,6 +127,8 @@ class Member(nn.Module):
             return said
         if self.lexical is not None and inputs.grams is None:
             raise ValueError("the lexical channel wants the responses' n-grams")
+        if self.language is not None and inputs.exchanges is None:
+            raise ValueError("the language channel wants what its model made of the exchanges")
         return self.joined(
             said,
             lexical=None
@@ -131,6 +140,9 @@ class Member(nn.Module):
                 text=text,
                 roles=inputs.roles,
             ),
+            language=None
+            if self.language is None or inputs.exchanges is None
+            else self.language(inputs.exchanges),
         )
 
     def windows(self, vectors: TowerVectors) -> Float[Tensor, "windows text_width"]:
@@ -180,6 +192,7 @@ class Member(nn.Module):
         *,
         lexical: Float[Tensor, "rows classes"] | None,
         probe: Float[Tensor, "rows classes"] | None,
+        language: Float[Tensor, "rows classes"] | None = None,
     ) -> Float[Tensor, "rows classes"]:
         """The mean of log-probabilities, each channel with its share and the fusion with the rest.
 
@@ -187,9 +200,11 @@ class Member(nn.Module):
             said: The fusion's.
             lexical: The lexical channel's, up to a constant a row; None without one.
             probe: Likewise.
+            language: Likewise.
         """
         rest, whole = 1.0, said.new_zeros(())
-        for channel, logits in ((self.lexical, lexical), (self.probe, probe)):
+        channels = (self.lexical, lexical), (self.probe, probe), (self.language, language)
+        for channel, logits in channels:
             if channel is not None and logits is not None:
                 share = channel.settings.share
                 rest, whole = rest - share, whole + share * logits.log_softmax(dim=-1)

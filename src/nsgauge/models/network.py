@@ -54,11 +54,13 @@ class Network(nn.Module):
         self.settings = settings
         self.image_tower: ImageTower = towers.image
         self.text_tower: TextTower = towers.text
+        self.language_tower = None if towers.language is None else towers.language.tower
         widths = TowerWidths(
             image=towers.image.width,
             image_tokens=1 + towers.image.patch_grid**2,
             window=towers.text.width,
             token=towers.text.token_width,
+            exchange=0 if self.language_tower is None else self.language_tower.token_width,
         )
         self.token_noise = FeatureNoise(settings.fusion.feature_noise)
         self.members = nn.ModuleList(
@@ -135,7 +137,7 @@ def build_network(towers: Towers, *, settings: NetworkSettings) -> Network:
     """An untrained network on pretrained towers, which are frozen and get adapters in place.
 
     Args:
-        towers: Of a preset; used, not copied.
+        towers: Of a preset, and the language model that a channel asks for; used, not copied.
         settings: All else.
     """
     lora = settings.lora
@@ -143,4 +145,6 @@ def build_network(towers: Towers, *, settings: NetworkSettings) -> Network:
         tower.requires_grad_(requires_grad=False)
         if wanted:
             add_lora(tower, settings=lora)
+    if towers.language is not None:
+        towers.language.tower.requires_grad_(requires_grad=False)
     return Network(towers, settings=settings)

@@ -97,6 +97,23 @@ class TokenPool(nn.Module):
         return pooled[given.packed.restore]
 
 
+def response_means(
+    tokens: Float[Tensor, "tokens token_width"], *, packed: Packed
+) -> Float[Tensor, "sequences token_width"]:
+    """Per window, the mean of the tokens that a pool reads, each normalised as for a pool.
+
+    In the order in which the windows were packed from.
+    """
+    normal, read = layer_norm(tokens, tokens.shape[-1:]), read_tokens(packed)
+    means = []
+    for run in packed.runs:
+        here = slice(run.start, run.start + run.count * run.length)
+        counted = read[here].view(run.count, 1, run.length).to(normal.dtype)
+        sums = torch.bmm(counted, normal[here].view(run.count, run.length, -1))
+        means.append((sums / counted.sum(dim=2, keepdim=True)).flatten(1))
+    return torch.cat(means)[packed.restore]
+
+
 def before_second(
     segments: Int[Tensor, "windows length"],
 ) -> Bool[Tensor, "windows length"]:

@@ -1,14 +1,15 @@
 """Logits for many rows: images first and once, then text under a token budget."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from nsgauge.models.inputs import EncodedTokens, EncodedWindows, NetworkInputs, assemble
+from nsgauge.models.language import of_rows, read_exchanges
 from nsgauge.models.member import Member, TowerVectors
 from nsgauge.models.network import Network
 from nsgauge.models.pooling import ReadTokens
@@ -16,7 +17,7 @@ from nsgauge.models.probe import probe_features
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.text import TextTower
-from nsgauge.models.windows import RowText
+from nsgauge.models.windows import RowText, RowWindows
 from nsgauge.protocol import CELLS
 
 
@@ -119,6 +120,31 @@ def read_windows(network: Network, *, packed: Packed) -> Float[Tensor, "sequence
 
 
 @torch.inference_mode()
+def encode_exchanges(
+    tower: TextTower, *, rows: RowWindows, tokens_per_batch: int
+) -> Float[Tensor, "rows width"]:
+    """What a language model makes of rows, in fp32 on the CPU; equal windows are read once."""
+    device = next(tower.parameters()).device
+    first, places = first_of_equals(rows.windows.keys())
+    lengths = rows.windows.lengths[first]
+    vectors = np.empty((len(first), tower.token_width), dtype=np.float32)
+    for batch in batches_under_budget(lengths.tolist(), tokens_per_batch=tokens_per_batch):
+        packed = rows.windows.pack(first[batch]).to(device)
+        vectors[batch] = read_exchanges(tower, packed=packed).cpu().numpy()
+    return torch.from_numpy(of_rows(vectors[places], each=np.diff(rows.bounds)))
+
+
+def first_of_equals(
+    keys: Sequence[bytes],
+) -> tuple[Int[np.ndarray, " distinct"], Int[np.ndarray, " windows"]]:
+    """Of each distinct key, where it first is; and per key, its place among these."""
+    distinct: dict[bytes, int] = {}
+    places = [distinct.setdefault(key, len(distinct)) for key in keys]
+    first = np.unique(places, return_index=True)[1]
+    return first, np.array(places, dtype=np.int64)
+
+
+@torch.inference_mode()
 def logits_of_read(
     network: Network,
     *,
@@ -160,12 +186,14 @@ class RowBatch:
         image_slots: Per row, index into `image_features`; -1 for no image.
         image_features: What `encode_images` gave; None if no row has an image.
         encoded: Holds every window of the rows; None has the tower read them.
+        exchanges: What the language model made of each row; None where there is no such channel.
     """
 
     texts: Sequence[RowText]
     image_slots: Sequence[int]
     image_features: Float[Tensor, "images image_tokens image_width"] | None
     encoded: EncodedWindows | EncodedTokens | None = None
+    exchanges: Float[Tensor, "rows exchange_width"] | None = None
 
 
 @torch.inference_mode()
@@ -237,4 +265,6 @@ def _forwards(
             encoded=rows.encoded,
             channels=network.settings.channels,
         )
+        if rows.exchanges is not None:
+            inputs = replace(inputs, exchanges=rows.exchanges[at])
         yield at, inputs.to(device)

@@ -156,6 +156,18 @@ class TextTokenizer:
         """SigLIP's: the text, the end, then padding up to the tower's context."""
         return cls(_whole(tokenizer), clean=clean, start=None, end=end, pad=pad)
 
+    def between_lines(self, *, end: int, between: tuple[int, ...]) -> "TextTokenizer":
+        """The same ids of a text, with another end and other ids between two texts of a pair."""
+        return TextTokenizer(
+            self._tokenizer,
+            clean=self._clean,
+            start=self.start,
+            end=end,
+            pad=self.pad,
+            between=between,
+            words=self._words,
+        )
+
     def encode(self, texts: Sequence[str]) -> TokenIds:
         """Token ids of texts as columns; anything past `CHARACTERS_READ` is not read."""
         cleaned = [self._clean(_encodable(text[:CHARACTERS_READ])) for text in texts]

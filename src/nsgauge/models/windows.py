@@ -25,6 +25,10 @@ class TextRole(IntEnum):
     """The prompt's beginning and a stretch of the response, as a pair."""
 
 
+Captions = bool | Literal["always"]
+"""Whether descriptions stand in for pictures: never, for missing ones, or for all."""
+
+
 class WindowPolicy(Settings):
     """How a prompt and a response become windows.
 
@@ -107,6 +111,43 @@ class RowWindows:
                 for place, window, role in zip(places, windows, roles, strict=True)
                 if role in (TextRole.RESPONSE, TextRole.JOINT)
             ),
+        )
+
+    def rows(self, chosen: Int[np.ndarray, " chosen"]) -> "RowWindows":
+        """Some of the rows, in the order chosen."""
+        each = np.diff(self.bounds)[chosen]
+        return self.having(
+            gathered(np.arange(len(self.roles)), starts=self.bounds[:-1][chosen], lengths=each),
+            each=each,
+            truncated=self.truncated[chosen],
+        )
+
+    def having(
+        self,
+        chosen: Int[np.ndarray, " chosen"],
+        *,
+        each: Int[np.ndarray, " rows"],
+        truncated: Bool[np.ndarray, " rows"],
+    ) -> "RowWindows":
+        """Rows made of some of the windows.
+
+        Args:
+            chosen: Numbers of the windows, row after row.
+            each: How many of them each row has.
+            truncated: Per row.
+        """
+        lengths = self.windows.lengths[chosen]
+        return RowWindows(
+            windows=Windows(
+                ids=gathered(self.windows.ids, starts=self.windows.bounds[chosen], lengths=lengths),
+                bounds=np.concatenate([[0], np.cumsum(lengths)]),
+                second=self.windows.second[chosen],
+            ),
+            bounds=np.concatenate([[0], np.cumsum(each)]),
+            roles=self.roles[chosen],
+            ordinals=self.ordinals[chosen],
+            response=self.response[chosen],
+            truncated=truncated,
         )
 
     @property

@@ -9,7 +9,7 @@ from nsgauge.models.lexical import response_grams
 from nsgauge.models.network import Network
 from nsgauge.protocol import CELLS, observation_cells
 from nsgauge.train.corpus import Corpus
-from nsgauge.train.features import CorpusVectors, corpus_features
+from nsgauge.train.features import CorpusVectors, corpus_features, row_exchanges
 from nsgauge.train.lexical import fit_lexical
 from nsgauge.train.probe import fit_probe
 
@@ -35,6 +35,7 @@ def fit_channels(
     features = None
     if settings.probe is not None:
         features = corpus_features(network, corpus=corpus, rows=learned, vectors=vectors)
+    told = row_exchanges(network, corpus=corpus, rows=learned, vectors=vectors)
     for number, member in enumerate(network.members):
         taught = on_train & (corpus.parts != number)
         rows = np.flatnonzero(taught)
@@ -46,6 +47,10 @@ def fit_channels(
         if settings.probe is not None and features is not None:
             probe = fit_probe(features[taught[learned]], shares=shares, settings=settings.probe)
             member.get_submodule("probe").load_state_dict(probe.state_dict())
+        if settings.language is not None and told is not None:
+            own = told[taught[learned]].numpy()
+            language = fit_probe(own, shares=shares, settings=settings.language)
+            member.get_submodule("language").load_state_dict(language.state_dict())
 
 
 def class_shares(

@@ -14,8 +14,9 @@ from nsgauge.data.tables import read_triples, read_verdicts, triples_of
 from nsgauge.data.targets import Making, targets_from_verdicts
 from nsgauge.errors import DataError, ImageError
 from nsgauge.models.classes import CELL_CLASSES, CellClass
+from nsgauge.models.language import exchange_reader
 from nsgauge.models.towers.pair import Towers
-from nsgauge.models.windows import RowReader, RowText
+from nsgauge.models.windows import RowReader, RowText, RowWindows
 from nsgauge.records import ResponseState, Triple
 from nsgauge.train.recipe import Recipe, TeacherSettings
 
@@ -34,11 +35,13 @@ class Corpus:
         shares: Per row, the share of its votes that named each class; zeros where none did.
         parts: Per row, which member of a committee doesn't learn from it; -1 on the test side and
             where there is no committee.
-        image_digests: Per row, SHA-256 of its picture's bytes; None where there is none.
+        image_digests: Per row, SHA-256 of its picture's bytes; None where none is looked at.
+        pictures: The same of every row that has a picture, looked at or not.
         images: Decoded pictures by digest.
         sides: Which side of the split each row is on.
         left_out: Rows left out, counted by reason.
         making: How the targets were made, by `unsafe` and `not_grounded`.
+        exchanges: The rows as a language model reads them; None without such a channel.
     """
 
     triples: list[Triple]
@@ -48,10 +51,12 @@ class Corpus:
     shares: Float[np.ndarray, "rows classes"]
     parts: Int[np.ndarray, " rows"]
     image_digests: list[str | None]
+    pictures: list[str | None]
     images: dict[str, Pixels]
     sides: list[Side]
     left_out: dict[str, int]
     making: dict[str, Making]
+    exchanges: RowWindows | None = None
 
     def rows_of(self, side: Side) -> list[int]:
         """Row numbers on one side of the split."""
@@ -62,7 +67,7 @@ class Corpus:
         keys = {item_key(t.benchmark, t.item_id) for t in self._on(sides)}
         images = {
             digest
-            for digest, side in zip(self.image_digests, self.sides, strict=True)
+            for digest, side in zip(self.pictures, self.sides, strict=True)
             if digest is not None and side in sides
         }
         return keys | images
@@ -96,8 +101,13 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
         else:
             left_out[reason] += 1
     _check_vllms({triple.vllm for triple in kept}, unseen=recipe.split.unseen_vllms)
-    kept, digests, images = _with_images(kept, data=data, towers=towers, left_out=left_out)
-    keys = group_keys([item_key(t.benchmark, t.item_id) for t in kept], image_digests=digests)
+    kept, pictures, images = _with_images(kept, data=data, towers=towers, left_out=left_out)
+    keys = group_keys([item_key(t.benchmark, t.item_id) for t in kept], image_digests=pictures)
+    always = recipe.captions == "always"
+    digests = [
+        None if always and triple.caption is not None else digest
+        for triple, digest in zip(kept, pictures, strict=True)
+    ]
     masses = np.array([mass_of[t.triple_id] for t in kept], dtype=np.float32).reshape(-1, 8)
     classes, shares = _classes(kept, data=data, teacher=teacher)
     sides, parts = _sides(keys, vllms=[t.vllm for t in kept], recipe=recipe)
@@ -109,10 +119,12 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
         shares=shares,
         parts=parts,
         image_digests=digests,
+        pictures=pictures,
         images=images,
         sides=sides,
         left_out=dict(left_out),
         making=targets.making,
+        exchanges=_exchanges(kept, digests=digests, recipe=recipe, towers=towers),
     )
     _check_sides(corpus, data=data, committee=recipe.committee)
     return corpus
@@ -198,15 +210,34 @@ def _texts(
     triples: list[Triple], *, digests: list[str | None], recipe: Recipe, towers: Towers
 ) -> list[RowText]:
     reader = RowReader(towers.tokenizer, context=towers.text_context, policy=recipe.windows)
-    captions = [
-        triple.caption if recipe.captions and digest is None else None
-        for triple, digest in zip(triples, digests, strict=True)
-    ]
     return reader.read(
         [triple.prompt for triple in triples],
         responses=[triple.response for triple in triples],
-        captions=captions,
+        captions=_captions(triples, digests=digests, recipe=recipe),
     )
+
+
+def _exchanges(
+    triples: list[Triple], *, digests: list[str | None], recipe: Recipe, towers: Towers
+) -> RowWindows | None:
+    reader = exchange_reader(towers, settings=recipe.channels.language)
+    if reader is None:
+        return None
+    return reader.columns(
+        [triple.prompt for triple in triples],
+        responses=[triple.response for triple in triples],
+        captions=_captions(triples, digests=digests, recipe=recipe),
+    )
+
+
+def _captions(
+    triples: list[Triple], *, digests: list[str | None], recipe: Recipe
+) -> list[str | None]:
+    """Where they stand in for pictures."""
+    return [
+        triple.caption if recipe.captions and digest is None else None
+        for triple, digest in zip(triples, digests, strict=True)
+    ]
 
 
 def _check_sides(corpus: Corpus, *, data: Path, committee: int) -> None:

@@ -24,7 +24,7 @@ from nsgauge.models.prediction import (
 )
 from nsgauge.models.towers.packing import Window
 from nsgauge.train.corpus import Corpus
-from nsgauge.train.token_cache import cached_tokens
+from nsgauge.train.token_cache import cached_exchanges, cached_tokens
 
 TOKENS_PER_BATCH = 8192
 IMAGES_PER_BATCH = 32
@@ -38,11 +38,14 @@ class CorpusVectors:
         images: Vectors of each image, by `image_index`; None without images.
         image_index: Row of an image in `images`, by digest.
         windows: Vectors of each window, or its tokens where the members pool them.
+        exchanges: Per row of the corpus, what the language model made of it; zeros where nobody
+            has read it. None without a language channel.
     """
 
     images: Float[Tensor, "images image_tokens image_width"] | None
     image_index: dict[str, int]
     windows: EncodedWindows | EncodedTokens
+    exchanges: Float[Tensor, "rows exchange_width"] | None = None
 
 
 def corpus_vectors(network: Network, *, corpus: Corpus, cache: Path | None) -> CorpusVectors:
@@ -64,6 +67,7 @@ def corpus_vectors(network: Network, *, corpus: Corpus, cache: Path | None) -> C
             images=_image_vectors(network, corpus=corpus, digests=digests),
             image_index={digest: index for index, digest in enumerate(digests)},
             windows=_windows(network, windows=list(windows), cache=cache),
+            exchanges=_exchanges(network, corpus=corpus, rows=rows, cache=cache),
         )
 
 
@@ -121,7 +125,33 @@ def _row_batch(
         image_slots=[-1 if digest is None else slot[digest] for digest in digests],
         image_features=features,
         encoded=None if vectors is None else vectors.windows,
+        exchanges=row_exchanges(network, corpus=corpus, rows=rows, vectors=vectors),
     )
+
+
+def row_exchanges(
+    network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None
+) -> Float[Tensor, "rows exchange_width"] | None:
+    """What the language model makes of some rows; None without one."""
+    if vectors is not None:
+        return None if vectors.exchanges is None else vectors.exchanges[list(rows)]
+    found = _exchanges(network, corpus=corpus, rows=rows, cache=None)
+    return None if found is None else found[list(rows)]
+
+
+def _exchanges(
+    network: Network, *, corpus: Corpus, rows: Sequence[int], cache: Path | None
+) -> Float[Tensor, "all_rows exchange_width"] | None:
+    """Of these rows what the language model makes of them, of others zeros."""
+    tower, exchanges = network.language_tower, corpus.exchanges
+    if tower is None or exchanges is None:
+        return None
+    told = exchanges.rows(np.array(rows, dtype=np.int64))
+    found = torch.zeros(len(exchanges), tower.token_width)
+    found[list(rows)] = cached_exchanges(
+        tower, rows=told, cache=cache, tokens_per_batch=TOKENS_PER_BATCH
+    )
+    return found
 
 
 def _windows(

@@ -99,7 +99,11 @@ def train(
     """
     check_free(out, overwrite=overwrite, kind=BUNDLE_FOLDER)
     started = time.monotonic()
-    towers = load_towers(load_preset(recipe.preset), tower_directory=recipe.tower_directory)
+    towers = load_towers(
+        load_preset(recipe.preset),
+        tower_directory=recipe.tower_directory,
+        language=recipe.channels.language_preset,
+    )
     corpus = load_corpus(data, recipe=recipe, towers=towers)
     state = RunState(
         folder=out.with_name(out.name + ".run"),

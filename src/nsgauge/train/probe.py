@@ -7,8 +7,9 @@ from jaxtyping import Float
 from nsgauge.models.probe import LinearProbe, ProbeSettings
 from nsgauge.train.regression import regression
 
-# Features that deviate less are constant: a role that no row has, say.
-CONSTANT = 1e-6
+# A feature with fewer values tells items, not kinds: of a few rows' pictures, or of a role that no
+# row has. Scaled by its small deviation it would decide alone on the next picture.
+VALUES_NEEDED = 20
 
 
 def fit_probe(
@@ -20,7 +21,8 @@ def fit_probe(
     """Learn what a row's vectors say of its class.
 
     Features are brought to mean zero and variance one for the fit; the probe takes them as they
-    are.
+    are. Those with fewer values than `VALUES_NEEDED` (of few rows, than half of the rows) are left
+    out.
 
     Args:
         features: Of the training rows, as `nsgauge.models.probe.probe_features` has them.
@@ -32,7 +34,8 @@ def fit_probe(
         ValueError: shares aren't distributions, one per row of the features.
     """
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    varied = deviation > CONSTANT
+    values = 1 + np.count_nonzero(np.diff(np.sort(features, axis=0), axis=0), axis=0)
+    varied = values >= min(VALUES_NEEDED, max(2, len(features) // 2))
     scaled = (features[:, varied] - mean[varied]) / deviation[varied]
     weight, bias = regression(scaled, shares=shares, c=settings.c)
     weight /= torch.from_numpy(deviation[varied])[:, None]

@@ -12,7 +12,7 @@ from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lora import LoraSettings
 from nsgauge.models.pooling import PoolingSettings
-from nsgauge.models.windows import WindowPolicy
+from nsgauge.models.windows import Captions, WindowPolicy
 from nsgauge.settings import Settings, Shelf
 
 RECIPES = Shelf("recipe", package="nsgauge.train", folder="recipes")
@@ -154,8 +154,10 @@ class ThresholdSettings(Settings):
 class Recipe(Settings):
     """One training, whole.
 
-    `captions: true` lets a picture's description stand in where the picture is missing; such rows
-    are marked `caption` everywhere and are never reported as having been looked at.
+    `captions: true` lets a picture's description stand in where the picture is missing; `always`
+    lets it stand in wherever there is one, for data with few pictures: what a handful of them
+    teaches misleads on the next. Such rows are marked `caption` everywhere and are never reported
+    as having been looked at.
 
     `committee` members share the frozen towers and divide all rows that aren't for testing into as
     many parts by item; each learns from all parts but its own, for a fixed number of epochs. So
@@ -171,7 +173,7 @@ class Recipe(Settings):
     teacher: TeacherSettings
     split: SplitSettings
     windows: WindowPolicy = WindowPolicy()
-    captions: bool = False
+    captions: Captions = False
     lora: LoraSettings = LoraSettings()
     pooling: PoolingSettings = PoolingSettings()
     fusion: FusionSettings = FusionSettings()

@@ -1,21 +1,25 @@
-"""Tokens of frozen text towers on disk, so that the next training on the same texts skips them."""
+"""What frozen text towers read, on disk: the next training on the same texts skips them."""
 
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from nsgauge.data.folders import new_file
 from nsgauge.models.inputs import EncodedTokens
-from nsgauge.models.prediction import encode_tokens
+from nsgauge.models.prediction import encode_exchanges, encode_tokens
 from nsgauge.models.towers.packing import Window
 from nsgauge.models.towers.pair import weights_fingerprint
 from nsgauge.models.towers.text import TextTower
+from nsgauge.models.windows import RowWindows
 
 _NAME = "tokens"
+_EXCHANGES = "exchanges"
 
 
 def cached_tokens(
@@ -40,6 +44,32 @@ def cached_tokens(
         cache.mkdir(parents=True, exist_ok=True)
         with new_file(path, overwrite=True) as part:
             save_file({_NAME: found.vectors}, part)
+    return found
+
+
+def cached_exchanges(
+    tower: TextTower, *, rows: RowWindows, cache: Path | None, tokens_per_batch: int
+) -> Float[Tensor, "rows width"]:
+    """What a language model makes of rows, from the cache or encoded and put there.
+
+    Arguments as `cached_tokens`; without a cache they are encoded.
+    """
+    if cache is None:
+        return encode_exchanges(tower, rows=rows, tokens_per_batch=tokens_per_batch)
+    digest = sha256(weights_fingerprint(tower).encode())
+    digest.update(rows.bounds.tobytes())
+    for key in rows.windows.keys():  # noqa: SIM118 (no mapping)
+        digest.update(sha256(key).digest())
+    path = cache / f"{_EXCHANGES}-{digest.hexdigest()[:32]}.safetensors"
+    try:
+        found = load_file(path)[_EXCHANGES]
+    except (SafetensorError, OSError, KeyError):
+        found = None
+    if found is None or found.shape != (len(rows), tower.token_width):
+        found = encode_exchanges(tower, rows=rows, tokens_per_batch=tokens_per_batch)
+        cache.mkdir(parents=True, exist_ok=True)
+        with new_file(path, overwrite=True) as part:
+            save_file({_EXCHANGES: found}, part)
     return found
 
 

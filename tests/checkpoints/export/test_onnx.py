@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from nsgauge import Classifier
 from nsgauge.checkpoints.export_onnx import export_onnx
+from nsgauge.checkpoints.export_reading import Triple as OnnxTriple
 from nsgauge.checkpoints.export_runtime import OnnxClassifier
 from nsgauge.errors import DataError
 from nsgauge.protocol import CELLS
@@ -73,6 +75,24 @@ def test_the_example_gives_the_classifiers_scores_where_torch_cant_be_imported(
         assert numbers == pytest.approx(getattr(wanted, axis)[scored].tolist(), abs=1e-5)
         verdicts = [found[place][f"{axis}_verdict"] for place in scored]
         assert verdicts == getattr(wanted, f"{axis}_verdict")[scored].tolist()
+
+
+def test_captions_that_always_stand_in_hide_the_picture(exported, triples, tmp_path):
+    bundle, folder = exported
+    copy = tmp_path / "always"
+    shutil.copytree(folder, copy)
+    settings = json.loads((copy / "classifier.json").read_text())
+    (copy / "classifier.json").write_text(json.dumps(settings | {"captions": "always"}))
+    captioned = [replace(triple, caption="w1 w2 w3") for triple in triples]
+    manifest = bundle.manifest.model_copy(update={"captions": "always"})
+    wanted = Classifier(replace(bundle, manifest=manifest), device="cpu").score(captioned)
+    keys = ("prompt", "response", "image", "caption")
+    rows = [OnnxTriple(**{key: getattr(t, key) for key in keys}) for t in captioned]
+    found = list(OnnxClassifier(copy).score(rows))
+    assert [row["status"] for row in found] == [str(status) for status in wanted.status]
+    scored = [place for place, row in enumerate(found) if row["status"] == "scored"]
+    cells = np.array([[found[place][cell] for cell in CELLS] for place in scored])
+    assert np.abs(cells - wanted.cells[scored]).max() <= 1e-5
 
 
 def test_a_file_that_isnt_the_one_exported_is_refused(exported, tmp_path):

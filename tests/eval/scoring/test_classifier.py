@@ -47,6 +47,30 @@ def test_pictures_are_found_by_paths_of_the_callers_own(classifier, scores, trip
     np.testing.assert_allclose(classifier.score(own).unsafe, scores.unsafe[:3], atol=1e-5)
 
 
+@pytest.mark.parametrize("faulty", [False, True])
+def test_captions_that_always_stand_in_hide_the_picture(bundle, triples, world, faulty):
+    manifests = {
+        taken: bundle.manifest.model_copy(update={"captions": taken}) for taken in (True, "always")
+    }
+    shown = next(t for t in triples if t.image and (t.triple_id == "damaged") is faulty)
+    described = replace(
+        shown, caption="a red berry", response="Eat it.", response_state=ResponseState.ANSWERED
+    )
+    bare = replace(described, image=None)
+    said = {
+        taken: Classifier(replace(bundle, manifest=manifest), device="cpu")
+        for taken, manifest in manifests.items()
+    }
+    hidden = said["always"].score([described, replace(described, caption=None)], image_root=world)
+    wanted = said[True].score([bare], image_root=world)
+    assert hidden[0].image_state is ImageState.CAPTION
+    assert hidden[0].image_code is None
+    np.testing.assert_allclose(hidden.cells[:1], wanted.cells, atol=1e-6)
+    # Whether the picture was seen in training is told by the picture, looked at or not.
+    assert hidden[0].item_seen == hidden[1].item_seen
+    assert hidden[1].image_state is (ImageState.ERROR if faulty else ImageState.IMAGE)
+
+
 def test_rows_without_a_score_are_nan_and_no_verdict(scores):
     unscored = np.array([status is not ScoreStatus.SCORED for status in scores.status])
     assert unscored.sum() == 5

@@ -1,16 +1,13 @@
 """Parity of the Llama text tower with transformers' LlamaModel, from its weights or from GGUF."""
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, LlamaConfig, LlamaModel
+from transformers import AutoModel, AutoTokenizer, LlamaModel
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.lora import LoraSettings, add_lora, merge_lora
@@ -21,38 +18,16 @@ from nsgauge.models.towers.llama import llama_tower
 from nsgauge.models.towers.packaged import verified_file
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.pair import load_towers
+from tests.tiny_llama import BASE, CONTEXT, LAYERS, TOKENS, WIDTH, tiny_llama, write_gguf
 
 TOLERANCE = 1e-5
 LENGTHS = [3, 12, 1, 384, 12, 130, 40, 130]
-LAYERS, WIDTH, HEADS, KEY_HEADS, BASE = 3, 48, 6, 2, 10_000.0
 PRESET = load_preset("pocket-smollm2")
-# A power of two: the file keeps it in fp32.
-EPSILON = 2**-17
-# A byte-level vocabulary that knows two turns, a line's end and one word of two letters.
-BYTES = [chr(33 + index) for index in range(94)]
-TOKENS = ["<|im_start|>", "<|im_end|>", *BYTES, "\u0120", "\u010a", "it"]
 
 
 @pytest.fixture(scope="module")
 def model() -> LlamaModel:
-    """Grouped heads, small; weights that all count."""
-    config = LlamaConfig(
-        vocab_size=len(TOKENS),
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=KEY_HEADS,
-        intermediate_size=64,
-        max_position_embeddings=512,
-        rope_parameters={"rope_type": "default", "rope_theta": BASE},
-        rms_norm_eps=EPSILON,
-    )
-    model: LlamaModel = LlamaModel(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return model
+    return tiny_llama()
 
 
 def configuration(model: LlamaModel, **changes: object) -> dict[str, Any]:
@@ -79,7 +54,7 @@ def test_tokens_and_windows_equal_transformers(model, layers, draw_windows, rela
     assert relative_difference(tower(packed), reference=pooled) <= TOLERANCE
     in_packed_order = torch.cat(sorted(references, key=len))
     assert relative_difference(tower.tokens(packed), reference=in_packed_order) <= TOLERANCE
-    assert (tower.width, tower.token_width, tower.shape.context) == (WIDTH, WIDTH, 512)
+    assert (tower.width, tower.token_width, tower.shape.context) == (WIDTH, WIDTH, CONTEXT)
     assert len(tower.stack.blocks) == (layers or LAYERS)
 
 
@@ -122,49 +97,6 @@ def test_another_configuration_is_refused_in_one_line(model, change, wanted):
 def test_more_layers_than_there_are_are_refused(model):
     with pytest.raises(SettingsError, match=r"text_layers is 4, but this llama .* has 3 layers"):
         llama_tower(configuration(model), state=model.state_dict(), layers=4)
-
-
-def in_pairs(weight: np.ndarray, *, heads: int) -> np.ndarray:
-    """llama.cpp's order of a projection's rows: the two numbers of a turned pair side by side."""
-    depth = len(weight) // heads
-    order = [head * depth + half * depth // 2 + number for head in range(heads)
-             for number in range(depth // 2) for half in range(2)]  # fmt: skip
-    return weight[order]
-
-
-def write_gguf(path: Path, *, model: LlamaModel, **changes: Any) -> None:
-    """The model as llama.cpp would keep it, the embeddings in blocks of eight bits."""
-    told: Mapping[str, Any] = {"architecture": "llama", "split": "smollm", **changes}
-    writer = gguf.GGUFWriter(path, told["architecture"])
-    writer.add_block_count(LAYERS)
-    writer.add_context_length(512)
-    writer.add_embedding_length(WIDTH)
-    writer.add_feed_forward_length(64)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KEY_HEADS)
-    writer.add_rope_freq_base(BASE)
-    writer.add_layer_norm_rms_eps(EPSILON)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(told["split"])
-    writer.add_token_list(TOKENS)
-    writer.add_token_merges(["i t"])
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, LAYERS)
-    for name, tensor in model.state_dict().items():
-        numbers = tensor.numpy()
-        for part, heads in (("q_proj", HEADS), ("k_proj", KEY_HEADS)):
-            if part in name:
-                numbers = in_pairs(numbers, heads=heads)
-        stored = names.get_name(f"model.{name}", try_suffixes=(".weight",))
-        assert stored is not None
-        if "mlp" in name and "up" not in name and "gate" not in name:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(stored, gguf.quantize(numbers, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(stored, numbers)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 @torch.inference_mode()

@@ -49,10 +49,10 @@ def control_scores(engine: Engine, *, rows: Rows, seed: int) -> Iterator[tuple[s
     cells = {name: np.full((len(rows), len(CELLS)), np.nan) for name in NAMES}
     with engine.watch.during("computing"):
         for block in engine.blocks(rows):
-            read = None
+            told = None
             for name, run in runs.items():
-                read = engine.texts.of(run.rows.texts, keys=run.rows.keys, chosen=block, known=read)
-                cells[name][block] = engine.decide(run.rows, chosen=block, read=read, seen=run.seen)
+                told = engine.read(run.rows, chosen=block, known=told)
+                cells[name][block] = engine.decide(run.rows, chosen=block, told=told, seen=run.seen)
     for name, run in runs.items():
         yield name, engine.table(run.rows, cells=cells[name])
 

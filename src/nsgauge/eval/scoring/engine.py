@@ -23,9 +23,11 @@ from nsgauge.eval.scoring.texts import Read, TextVectors
 from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
 from nsgauge.models.inputs import NetworkInputs, Slots
+from nsgauge.models.language import of_rows
 from nsgauge.models.lexical import column_grams
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import logits_of_read, window_shape
+from nsgauge.models.stretches import gathered
 from nsgauge.protocol import CELLS, Rate, rate_shares
 from nsgauge.records import SCORES_SCHEMA, ScoreStatus
 
@@ -49,6 +51,19 @@ class Seen:
 
     vectors: Float[Tensor, "images image_tokens image_width"]
     slots: Int[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What was read of some rows.
+
+    Attributes:
+        windows: By the text tower.
+        exchanges: By the language model; None without one.
+    """
+
+    windows: Read
+    exchanges: Read | None
 
 
 class Engine:
@@ -93,12 +108,16 @@ class Engine:
         image_key, text_key = (f"{key}\n{precision}" for key in _keys(bundle))
         tower = self._network.image_tower
         self.images = ImageVectors(tower, store=VectorStore(cache, key=image_key))
-        self.texts = TextVectors(
-            self._network,
-            budget=Budget(tokens_per_batch or TOKENS_PER_BATCH.get(kind, 1024)),
-            prompts=VectorStore(cache, key=text_key),
-            answers=VectorStore(None, key=text_key),
-            watch=self.watch,
+        self.texts, self.exchanges = (
+            TextVectors(
+                self._network,
+                budget=Budget(tokens_per_batch or TOKENS_PER_BATCH.get(kind, 1024)),
+                prompts=VectorStore(cache if not language else None, key=text_key),
+                answers=VectorStore(None, key=text_key),
+                watch=self.watch,
+                language=language,
+            )
+            for language in (False, True)
         )
 
     def score_table(self, table: pa.Table) -> pa.Table:
@@ -117,9 +136,29 @@ class Engine:
                 seen, rows = self.see(rows, block=block)
                 scored = block[rows.statuses[block] == STATUSES.index(ScoreStatus.SCORED)]
                 if len(scored):
-                    read = self.texts.of(rows.texts, keys=rows.keys, chosen=scored)
-                    cells[scored] = self.decide(rows, chosen=scored, read=read, seen=seen)
+                    told = self.read(rows, chosen=scored)
+                    cells[scored] = self.decide(rows, chosen=scored, told=told, seen=seen)
             return self.table(rows, cells=cells)
+
+    def read(
+        self, rows: Rows, *, chosen: Int[np.ndarray, " chosen"], known: Told | None = None
+    ) -> Told:
+        """What the text tower and the language model make of some rows.
+
+        Args:
+            rows: Whose texts.
+            chosen: Row numbers.
+            known: What needn't be read again.
+        """
+        before = None if known is None else known.windows
+        windows = self.texts.of(rows.texts, keys=rows.keys, chosen=chosen, known=before)
+        if rows.exchanges is None:
+            return Told(windows=windows, exchanges=None)
+        before = None if known is None else known.exchanges
+        exchanges = self.exchanges.of(
+            rows.exchanges, keys=rows.exchange_keys, chosen=chosen, known=before
+        )
+        return Told(windows=windows, exchanges=exchanges)
 
     def blocks(self, rows: Rows) -> Iterator[Int[np.ndarray, " block"]]:
         """Row numbers in blocks whose vectors fit the memory; rows with one response together."""
@@ -156,10 +195,11 @@ class Engine:
         return self._seen([], slots=np.full(len(rows), -1))
 
     def decide(
-        self, rows: Rows, *, chosen: Int[np.ndarray, " chosen"], read: Read, seen: Seen
+        self, rows: Rows, *, chosen: Int[np.ndarray, " chosen"], told: Told, seen: Seen
     ) -> Float[np.ndarray, "chosen cells"]:
         """Calibrated cells of some rows from what was read and seen."""
         logits = np.empty((len(chosen), len(CELLS)), dtype=np.float32)
+        read = told.windows
         vectors, images = read.vectors.to(self._device), seen.vectors.to(self._device)
         lexical = self._network.settings.channels.lexical
         order = np.argsort(np.diff(rows.texts.bounds)[chosen], kind="stable")
@@ -181,6 +221,7 @@ class Engine:
                 if lexical is None
                 else column_grams(rows.texts, chosen=own, settings=lexical),
                 channels=True,
+                exchanges=_exchanges(rows, chosen=own, read=told.exchanges),
             )
             logits[at] = logits_of_read(
                 self._network, inputs=inputs.to(self._device), windows=vectors
@@ -226,6 +267,18 @@ class Engine:
         return Seen(vectors=torch.from_numpy(stacked), slots=slots)
 
 
+def _exchanges(
+    rows: Rows, *, chosen: Int[np.ndarray, " chosen"], read: Read | None
+) -> Float[Tensor, "chosen exchange_width"] | None:
+    """What the language model made of some rows."""
+    if read is None or rows.exchanges is None:
+        return None
+    counts = np.diff(rows.exchanges.bounds)[chosen]
+    starts = rows.exchanges.bounds[:-1][chosen]
+    windows = gathered(read.places, starts=starts, lengths=counts)
+    return torch.from_numpy(of_rows(read.vectors[windows, 0].numpy(), each=counts))
+
+
 def _image_numbers(network: Network) -> int:
     """How many numbers the vectors of one image hold."""
     tower = network.image_tower
@@ -236,8 +289,9 @@ def _halve(network: Network) -> None:
     """Round the towers' weights to bf16; pixels are still normalised in fp32."""
     tower = network.image_tower
     mean, std = tower.mean, tower.std
-    for half in (tower, network.text_tower):
-        half.to(torch.bfloat16)
+    for half in (tower, network.text_tower, network.language_tower):
+        if half is not None:
+            half.to(torch.bfloat16)
     tower.mean, tower.std = mean, std
 
 

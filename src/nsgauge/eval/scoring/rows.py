@@ -33,6 +33,8 @@ class Rows:
         table: TRIPLES_SCHEMA.
         texts: Every row's windows.
         keys: Of every window, as `Windows.keys` gives them.
+        exchanges: Every row as the language model reads it; None without one.
+        exchange_keys: Of every window of these.
         responses: Per row, which of the table's distinct responses it holds, by first appearance.
         statuses: Per row, its place in `STATUSES`, as far as is known before a picture is decoded.
         image_states: Per row, its place in `IMAGE_STATES`.
@@ -46,6 +48,8 @@ class Rows:
     table: pa.Table
     texts: RowWindows
     keys: Sequence[bytes]
+    exchanges: RowWindows | None
+    exchange_keys: Sequence[bytes]
     responses: Int[np.ndarray, " rows"]
     statuses: Int[np.ndarray, " rows"]
     image_states: Int[np.ndarray, " rows"]
@@ -86,9 +90,28 @@ class Rows:
             codes=[code or old for code, old in zip(new, self.codes, strict=True)],
         )
 
-    def with_texts(self, texts: RowWindows) -> "Rows":
+    def with_texts(self, texts: "Texts") -> "Rows":
         """The same rows, read otherwise."""
-        return replace(self, texts=texts, keys=texts.windows.keys())
+        return replace(
+            self,
+            texts=texts.windows,
+            keys=texts.windows.windows.keys(),
+            exchanges=texts.exchanges,
+            exchange_keys=texts.exchange_keys,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Rows laid out for the text tower, and for the language model if there is one."""
+
+    windows: RowWindows
+    exchanges: RowWindows | None
+
+    @property
+    def exchange_keys(self) -> list[bytes]:
+        """Of every window of the exchanges."""
+        return [] if self.exchanges is None else self.exchanges.windows.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +122,11 @@ class _Found:
     digests: Sequence[str]
     paths: Sequence[str]
     codes: Sequence[str | None]
+
+    def without(self, where: Bool[np.ndarray, " rows"]) -> "_Found":
+        """The same, but some rows have no picture, nor one that is faulty."""
+        codes = [None if gone else code for gone, code in zip(where, self.codes, strict=True)]
+        return replace(self, pictures=np.where(where, NO_PICTURE, self.pictures), codes=codes)
 
 
 def look(table: pa.Table, *, bundle: Bundle, pictures: Pictures, watch: Watch) -> Rows:
@@ -112,17 +140,22 @@ def look(table: pa.Table, *, bundle: Bundle, pictures: Pictures, watch: Watch) -
     """
     with watch.during("reading"):
         found = _pictures(table, pictures=pictures)
-        statuses, image_states = _states(table, found=found, captions=bundle.manifest.captions)
         item_seen = _seen_items(table, bundle=bundle)
         seen_pictures = np.array([bundle.has_seen([digest]) for digest in found.digests] + [False])
         item_seen |= seen_pictures[found.pictures]
+        captions = bundle.manifest.captions
+        if captions == "always":
+            found = found.without(table["caption"].is_valid().to_numpy())
+        statuses, image_states = _states(table, found=found, captions=bool(captions))
     with watch.during("tokenizing"):
         texts = read_texts(table, bundle=bundle, image_states=image_states)
-        keys = texts.windows.keys()
+        keys, exchange_keys = texts.windows.windows.keys(), texts.exchange_keys
     return Rows(
         table=table,
-        texts=texts,
+        texts=texts.windows,
         keys=keys,
+        exchanges=texts.exchanges,
+        exchange_keys=exchange_keys,
         responses=_places(table["response"])[0],
         statuses=statuses,
         image_states=image_states,
@@ -134,16 +167,17 @@ def look(table: pa.Table, *, bundle: Bundle, pictures: Pictures, watch: Watch) -
     )
 
 
-def read_texts(
-    table: pa.Table, *, bundle: Bundle, image_states: Int[np.ndarray, " rows"]
-) -> RowWindows:
+def read_texts(table: pa.Table, *, bundle: Bundle, image_states: Int[np.ndarray, " rows"]) -> Texts:
     """The rows' windows; a caption is read where it stands in for the picture."""
     stands_in = image_states == IMAGE_STATES.index(ImageState.CAPTION)
     captions = pc.if_else(pa.array(stands_in), table["caption"], pa.scalar(None, pa.string()))
-    return bundle.reader.columns(
-        table["prompt"].to_pylist(),
-        responses=table["response"].to_pylist(),
-        captions=captions.to_pylist(),
+    prompts, responses = table["prompt"].to_pylist(), table["response"].to_pylist()
+    shown = captions.to_pylist()
+    return Texts(
+        windows=bundle.reader.columns(prompts, responses=responses, captions=shown),
+        exchanges=None
+        if bundle.exchanges is None
+        else bundle.exchanges.columns(prompts, responses=responses, captions=shown),
     )
 
 
@@ -180,7 +214,7 @@ def _states(
     image_states[found.pictures != NO_PICTURE] = IMAGE_STATES.index(ImageState.IMAGE)
     _mark([code is not None for code in found.codes], statuses=statuses, image_states=image_states)
     if captions:
-        no_image = table["image"].is_null().to_numpy()
+        no_image = image_states == IMAGE_STATES.index(ImageState.ABSENT)
         stands_in = no_image & table["caption"].is_valid().to_numpy()
         image_states[stands_in] = IMAGE_STATES.index(ImageState.CAPTION)
     return statuses, image_states

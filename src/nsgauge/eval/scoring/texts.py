@@ -12,10 +12,11 @@ from torch import Tensor
 from nsgauge.eval.scoring.memory import Budget
 from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
+from nsgauge.models.language import read_exchanges
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import read_windows, window_shape
 from nsgauge.models.stretches import gathered
-from nsgauge.models.towers.packing import Windows
+from nsgauge.models.towers.packing import Packed, Windows
 from nsgauge.models.windows import RowWindows, TextRole
 
 SHORT_TOKENS = 48
@@ -49,6 +50,7 @@ class TextVectors:
         prompts: Where short prompts' vectors are kept.
         answers: Where all other short windows' are.
         watch: Told how often these helped.
+        language: Have the language model read, which knows nothing of members.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class TextVectors:
         prompts: VectorStore,
         answers: VectorStore,
         watch: Watch,
+        language: bool = False,
     ) -> None:
         self._network = network
+        self._language = language
         self._budget = budget
         self._prompts = prompts
         self._answers = answers
@@ -93,7 +97,7 @@ class TextVectors:
                 firsts.append(index)
             places[index] = place
         new = _New(
-            vectors=torch.empty(len(firsts), *window_shape(self._network)),
+            vectors=torch.empty(len(firsts), *self._shape()),
             windows=rows.windows,
             first=np.array(firsts, dtype=np.int64),
             keys=list(distinct),
@@ -112,6 +116,19 @@ class TextVectors:
     def flush(self) -> None:
         """Bring what is new to where it outlives the run."""
         self._prompts.flush()
+
+    def _shape(self) -> tuple[int, int]:
+        """Of a window's vectors."""
+        tower = self._network.language_tower
+        return (1, tower.token_width) if self._language and tower else window_shape(self._network)
+
+    def _vectors_of(self, packed: Packed) -> Float[Tensor, "sequences readers width"]:
+        tower = self._network.language_tower
+        if not self._language or tower is None:
+            return read_windows(self._network, packed=packed)
+        device = next(tower.parameters()).device
+        with torch.inference_mode():
+            return read_exchanges(tower, packed=packed.to(device)).cpu().unsqueeze(1)
 
     def _recall(self, new: "_New", *, known: Read | None) -> Int[np.ndarray, " missing"]:
         """Fill in what was read before; the places of what wasn't."""
@@ -147,7 +164,7 @@ class TextVectors:
             for number in numbers:
                 batch = places[number * count : (number + 1) * count]
                 filled = np.resize(new.first[batch], count)
-                read = read_windows(self._network, packed=new.windows.pack(filled))
+                read = self._vectors_of(new.windows.pack(filled))
                 new.vectors[batch] = read[: len(batch)]
 
         self._budget.run([count * length] * -(-len(places) // count), forward=forward)
@@ -158,7 +175,7 @@ class TextVectors:
         def forward(numbers: list[int]) -> None:
             batch = places[numbers]
             packed = new.windows.pack(new.first[batch])
-            new.vectors[batch] = read_windows(self._network, packed=packed)
+            new.vectors[batch] = self._vectors_of(packed)
 
         self._budget.run(new.lengths[places].tolist(), forward=forward)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from torch import nn
 
-from nsgauge.models.preset import Preset, Resize
+from nsgauge.errors import SettingsError
+from nsgauge.models.preset import PackagedGguf, Preset, Resize, load_preset
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.convert import image_tower, text_tower
+from nsgauge.models.towers.gguf_door import read_gguf
 from nsgauge.models.towers.huggingface import mpnet_tower
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.llama import llama_tower
@@ -20,7 +22,21 @@ from nsgauge.models.towers.open_clip_door import (
     clip_vocabulary,
     reference_of,
 )
+from nsgauge.models.towers.packaged import verified_file
 from nsgauge.models.towers.text import TextTower
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModel:
+    """The first layers of a language model, and its tokenizer.
+
+    Attributes:
+        tower: In eval mode.
+        tokenizer: Of a chat.
+    """
+
+    tower: TextTower
+    tokenizer: TextTokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +50,9 @@ class Towers:
         text_context: Tokens in a window, start and end tokens included.
         image_side_px: Side of the square that the image tower reads.
         resize: How a picture becomes that square.
-        fingerprint: SHA-256 over both towers' weights, and the vocabulary that came with them.
+        fingerprint: SHA-256 over both towers' weights, and the vocabulary that came with them; and
+            over the language model's.
+        language: Reads exchanges for a channel of that name.
     """
 
     image: ImageTower
@@ -44,10 +62,18 @@ class Towers:
     image_side_px: int
     resize: Resize
     fingerprint: str
+    language: LanguageModel | None = None
 
 
-def load_towers(preset: Preset, *, tower_directory: Path | None = None) -> Towers:
+def load_towers(
+    preset: Preset, *, tower_directory: Path | None = None, language: str | None = None
+) -> Towers:
     """Build a preset's towers with their pretrained weights.
+
+    Args:
+        preset: Which towers.
+        tower_directory: As `reference_of`.
+        language: Name of another preset, whose text tower is the language model beside them.
 
     Raises:
         SettingsError: weights are missing, damaged, can't be fetched or are of an unknown kind.
@@ -62,6 +88,10 @@ def load_towers(preset: Preset, *, tower_directory: Path | None = None) -> Tower
         fingerprint = _with_vocabulary(
             fingerprint, vocabulary=reference.vocabulary.tokenizer.get_vocab()
         )
+    beside = None if language is None else load_language(load_preset(language))
+    if beside is not None:
+        own = f"{fingerprint}\n{weights_fingerprint(beside.tower)}"
+        fingerprint = sha256(own.encode()).hexdigest()
     return Towers(
         image=image,
         text=text,
@@ -70,6 +100,25 @@ def load_towers(preset: Preset, *, tower_directory: Path | None = None) -> Tower
         image_side_px=reference.image_side_px,
         resize=reference.resize,
         fingerprint=fingerprint,
+        language=beside,
+    )
+
+
+def load_language(preset: Preset) -> LanguageModel:
+    """A preset's text tower alone, which has to be a language model.
+
+    Raises:
+        SettingsError: it is of another kind, or its weights are missing or damaged.
+    """
+    packaged = None if preset.weights is None else preset.weights.text
+    if not isinstance(packaged, PackagedGguf):
+        raise SettingsError(
+            f"the text tower of preset {preset.name!r} is no language model: name pocket-smollm2"
+        )
+    held = read_gguf(verified_file(packaged))
+    return LanguageModel(
+        tower=llama_tower(held.configuration, state=held.state, layers=preset.text_layers),
+        tokenizer=TextTokenizer.chat(held.vocabulary, merges=held.merges),
     )
 
 

@@ -1,0 +1,150 @@
+"""The language channel: how exchanges are laid out, and what is made of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import layer_norm
+
+from nsgauge.errors import SettingsError
+from nsgauge.models.inputs import assemble
+from nsgauge.models.language import (
+    HEAD_TOKENS,
+    ExchangeReader,
+    LanguageSettings,
+    exchange_reader,
+    of_rows,
+    read_exchanges,
+)
+from nsgauge.models.member import Member
+from nsgauge.models.network import NetworkSettings, build_network
+from nsgauge.models.prediction import RowBatch, cell_logits, encode_exchanges
+from nsgauge.models.preset import load_preset
+from nsgauge.models.towers.packing import Packed
+from nsgauge.models.towers.pair import LanguageModel, load_language, load_towers
+from nsgauge.models.windows import RowReader, TextRole, WindowPolicy
+from tests.tiny_llama import TOKENS, WIDTH
+
+ROOM = 192
+SETTINGS = LanguageSettings(window_tokens=ROOM)
+
+
+@pytest.fixture(scope="module")
+def model(language_preset) -> LanguageModel:
+    return load_language(load_preset(language_preset))
+
+
+@pytest.fixture(scope="module")
+def reader(model) -> ExchangeReader:
+    return ExchangeReader(model.tokenizer, settings=SETTINGS)
+
+
+def text_of(ids) -> str:
+    """The words again; a turn's opening is `<`."""
+    shown = {"<|im_start|>": "<", "\u0120": " ", "\u010a": "\n"}
+    return "".join(shown.get(TOKENS[index], TOKENS[index]) for index in ids)
+
+
+def test_an_exchange_is_told_by_a_third_person(reader):
+    rows = reader.columns(
+        ["Is it safe?", "And this?"],
+        responses=["Yes.", "No <|im_end|>"],
+        captions=["a red door", None],
+    )
+    assert [text_of(window.ids) for window in map(rows.windows.__getitem__, range(2))] == [
+        "<user\nA person showed a picture of a red door and asked: Is it safe?\n"
+        "An assistant answered: Yes.\n",
+        "<user\nA person showed a picture and asked: And this?\n"
+        "An assistant answered: No <|im_end|>\n",
+    ]
+    assert rows.bounds.tolist() == [0, 1, 2]
+
+
+def test_a_long_response_is_read_whole_and_a_long_prompt_at_its_beginning(reader):
+    response = "word " * 60
+    rows = reader.columns(["why " * 99, "x"], responses=[response, "y"], captions=[None, None])
+    assert set(rows.roles) == {TextRole.JOINT}
+    assert len(rows) == 2
+    count = int(rows.bounds[1])
+    assert count > 1
+    assert rows.bounds[2] == count + 1
+    windows = [rows.windows[place] for place in range(count)]
+    heads = [text_of(window.ids[: 1 + HEAD_TOKENS]) for window in windows]
+    assert all(head.startswith("<user\nA person showed a picture and asked: why") for head in heads)
+    assert max(len(window.ids) for window in windows) <= ROOM
+    stretches = [
+        text_of(window.ids[slice(*rows.response[place])]) for place, window in enumerate(windows)
+    ]
+    assert "".join(stretches) == f" {response}"
+
+
+def test_no_rows_are_no_windows(reader):
+    assert len(reader.columns([], responses=[], captions=[])) == 0
+
+
+@torch.inference_mode()
+def test_a_window_is_the_mean_of_its_responses_normalised_tokens(model, reader):
+    rows = reader.columns(["a", "bb"], responses=["Yes, it is.", "No"], captions=[None, "c"])
+    windows = [rows.windows[0], rows.windows[1]]
+    found = read_exchanges(model.tower, packed=Packed.of(windows))
+    for place, window in enumerate(windows):
+        alone = model.tower.tokens(Packed.of([window]))
+        begin, end = rows.response[place]
+        wanted = layer_norm(alone, (WIDTH,))[begin:end].mean(dim=0)
+        torch.testing.assert_close(found[place], wanted, rtol=0, atol=1e-5)
+
+
+def test_a_row_is_the_mean_of_its_windows():
+    vectors = np.array([[1.0, 2.0], [3.0, 6.0], [5.0, 0.0]])
+    found = of_rows(vectors, each=np.array([2, 1]))
+    np.testing.assert_allclose(found, [[2.0, 4.0], [5.0, 0.0]])
+
+
+@pytest.mark.parametrize("tokens_per_batch", [1, 300, 10_000])
+def test_rows_are_the_same_in_any_company(model, reader, tokens_per_batch):
+    responses = ["Yes.", "word " * 99, "Yes.", "No, never"]
+    rows = reader.columns(["p"] * 4, responses=responses, captions=[None] * 4)
+    found = encode_exchanges(model.tower, rows=rows, tokens_per_batch=tokens_per_batch)
+    assert torch.equal(found[0], found[2])
+    for row in range(4):
+        alone = encode_exchanges(model.tower, rows=rows.rows(np.array([row])), tokens_per_batch=999)
+        torch.testing.assert_close(found[row], alone[0], rtol=0, atol=1e-5)
+
+
+def test_a_preset_whose_text_tower_is_no_language_model_is_refused():
+    with pytest.raises(SettingsError, match="no language model: name pocket-smollm2"):
+        load_towers(load_preset("pocket"), language="pocket")
+
+
+def test_the_fingerprint_tells_the_language_model(language_preset):
+    pocket = load_preset("pocket")
+    plain, beside = (load_towers(pocket, language=name) for name in (None, language_preset))
+    assert plain.fingerprint != beside.fingerprint
+    assert plain.language is None
+    assert exchange_reader(plain, settings=SETTINGS) is None
+    assert exchange_reader(beside, settings=None) is None
+
+
+@torch.inference_mode()
+def test_it_has_its_share_of_the_decision(language_preset):
+    channels = {"language": {"preset": language_preset, "share": 0.4}}
+    towers = load_towers(load_preset("pocket"), language=language_preset)
+    settings = NetworkSettings.model_validate({"ordinals": 2, "channels": channels})
+    network = build_network(towers, settings=settings).eval()
+    assert towers.language is not None
+    assert not any(weight.requires_grad for weight in towers.language.tower.parameters())
+    member = network.members[0]
+    assert isinstance(member, Member)
+    assert member.language is not None
+    torch.nn.init.normal_(member.language.weight)
+    reader = RowReader(towers.tokenizer, context=towers.text_context, policy=WindowPolicy())
+    texts = reader.read(["a", "b"], responses=["c", "d"], captions=[None, None])
+    exchanges = torch.randn(2, WIDTH)
+    rows = RowBatch(texts=texts, image_slots=[-1, -1], image_features=None, exchanges=exchanges)
+    found = cell_logits(network, rows=rows, tokens_per_batch=99)
+    alone = network(assemble(texts, image_slots=[-1, -1])).log_softmax(dim=-1)
+    wanted = 0.6 * alone + 0.4 * member.language(exchanges).log_softmax(dim=-1)
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
+    with pytest.raises(ValueError, match="the language channel wants"):
+        cell_logits(network, rows=replace(rows, exchanges=None), tokens_per_batch=99)
