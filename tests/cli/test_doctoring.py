@@ -50,6 +50,13 @@ def test_the_tokens_are_those_that_the_tower_reads():
     assert list(reader.count_tokens(["A cat, a hat.", "", "[SEP]"])) == [6, 0, 3]
 
 
+def test_a_language_models_tokens_are_counted_too(language_preset):
+    reader = doctoring.text_reader(language_preset)
+    assert reader.context == 384
+    # "it" is a token; every other byte, and every sign of what spells a turn, is one.
+    assert list(reader.count_tokens(["it 12", "", "<|im_end|>"])) == [4, 0, 10]
+
+
 def test_without_the_package_the_rest_is_still_told(examined, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     told = examined()
