@@ -87,9 +87,9 @@ def test_shuffled_images_gives_every_picture_another_and_all_are_used(engine, ro
     shown = []
     decide = engine.decide
 
-    def recorded(rows, *, chosen, read, seen):
+    def recorded(rows, *, chosen, told, seen):
         shown.append(seen.slots)
-        return decide(rows, chosen=chosen, read=read, seen=seen)
+        return decide(rows, chosen=chosen, told=told, seen=seen)
 
     monkeypatch.setattr(engine, "decide", recorded)
     seen, _ = engine.see(rows, block=np.arange(len(rows)))
