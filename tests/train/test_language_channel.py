@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from nsgauge.checkpoints.bundle import load_bundle
-from nsgauge.checkpoints.export_merged import export_merged
+from nsgauge.checkpoints.export_merged import export_merged, load_merged
 from nsgauge.checkpoints.export_onnx import export_onnx
 from nsgauge.data.split import Side
 from nsgauge.data.tables import read_triples, triples_of
@@ -139,11 +139,22 @@ def test_the_test_side_is_not_read(bundle, corpus):
     assert vectors.exchanges[others].any(dim=1).all()
 
 
-@pytest.mark.parametrize("export", [export_merged, export_onnx])
-def test_it_is_not_exported(bundle, tmp_path, export):
-    with pytest.raises(BundleError, match="has a language channel, whose model isn't exported"):
-        export(bundle, out=tmp_path / "out")
+def test_it_is_not_exported_to_onnx(bundle, tmp_path):
+    with pytest.raises(BundleError, match="whose model isn't exported to ONNX: take --to merged"):
+        export_onnx(bundle, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_merged_it_needs_no_package_and_scores_the_same(bundle, world, tmp_path, monkeypatch):
+    triples = list(triples_of(read_triples(world)))[:40]
+    wanted = Classifier(bundle).score(triples, image_root=world)
+    export_merged(bundle, out=tmp_path / "merged")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if "site0" not in each])
+    again = load_merged(tmp_path / "merged")
+    assert np.array_equal(Classifier(again).score(triples, image_root=world).cells, wanted.cells)
+    (tmp_path / "merged" / "language-tokenizer.json").unlink()
+    with pytest.raises(BundleError, match=r"language-tokenizer\.json: missing"):
+        load_merged(tmp_path / "merged")
 
 
 def test_a_bundle_without_its_language_model_says_what_to_install(trained, monkeypatch):

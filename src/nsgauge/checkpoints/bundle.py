@@ -171,19 +171,6 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
     )
 
 
-def refuse_language_model(bundle: Bundle) -> None:
-    """Refuse to export a classifier with a language channel.
-
-    Raises:
-        BundleError: it has one.
-    """
-    if bundle.exchanges is not None:
-        raise BundleError(
-            "this classifier has a language channel, whose model isn't exported: keep the bundle, "
-            "or train without (channels.language=null)"
-        )
-
-
 def _put_weights(weights: Mapping[str, Tensor], *, network: Network) -> None:
     """Load every weight into its place and merge the adapters.
 

@@ -4,6 +4,7 @@ It loads without the preset's packages, without a hub and without the adapters' 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +19,14 @@ from nsgauge.checkpoints.bundle import (
     SEEN,
     Bundle,
     load_bundle,
-    refuse_language_model,
 )
 from nsgauge.checkpoints.card import model_card
-from nsgauge.checkpoints.export_towers import StoredTowers, build_towers, store_towers
+from nsgauge.checkpoints.export_towers import (
+    StoredTowers,
+    Tokenizers,
+    build_towers,
+    store_towers,
+)
 from nsgauge.checkpoints.manifest import BundleManifest
 from nsgauge.checkpoints.verified import (
     SavedForm,
@@ -34,6 +39,7 @@ from nsgauge.checkpoints.verified import (
 )
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError
+from nsgauge.models.language import exchange_reader
 from nsgauge.models.network import build_network
 from nsgauge.models.towers.pair import weights_fingerprint
 from nsgauge.models.windows import RowReader
@@ -42,6 +48,7 @@ from nsgauge.settings import Settings
 MERGED = "merged.json"
 TOWERS = "towers.safetensors"
 TOKENIZER = "tokenizer.json"
+LANGUAGE_TOKENIZER = "language-tokenizer.json"
 FORMAT: Literal[1] = 1
 FILES = (TOWERS, HEADS, TOKENIZER, SEEN)
 TOKENIZER_BYTES_LIMIT = 256 << 20
@@ -49,7 +56,7 @@ MERGED_FOLDER = FolderKind(
     noun="merged bundle",
     marker=MERGED,
     key="nsgauge_merged",
-    names=frozenset({*FILES, MERGED, CARD}),
+    names=frozenset({*FILES, LANGUAGE_TOKENIZER, MERGED, CARD}),
 )
 _FORM = SavedForm(
     manifest=MERGED,
@@ -61,6 +68,11 @@ _FORM = SavedForm(
     maker="`nsgauge export --to merged`",
     again="export",
 )
+
+
+def _form(towers: StoredTowers) -> SavedForm:
+    """The files that there are: one more where there is a language model."""
+    return _FORM if towers.language is None else replace(_FORM, files=(*FILES, LANGUAGE_TOKENIZER))
 
 
 class MergedManifest(Settings):
@@ -81,27 +93,32 @@ def export_merged(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None
     """Write a loaded bundle, whose adapters are merged in fp32, as a self-contained folder.
 
     Raises:
-        BundleError: the image tower or the tokenizer is of a kind that can't be written down, or
-            there is a language model.
+        BundleError: the image tower or the tokenizer is of a kind that can't be written down.
         DataError: `out` is taken.
     """
     manifest, network = bundle.manifest, bundle.network
-    refuse_language_model(bundle)
-    towers, tokenizer = store_towers(bundle.towers, preset=manifest.preset)
+    towers, tokenizers = store_towers(bundle.towers, preset=manifest.preset)
     lora = manifest.network.lora.model_copy(update={"image": False, "text": False})
     with new_folder(out, overwrite=overwrite, kind=MERGED_FOLDER) as folder:
-        towers_of = {"image": network.image_tower, "text": network.text_tower}
+        towers_of: dict[str, nn.Module] = {
+            "image": network.image_tower,
+            "text": network.text_tower,
+        }
+        if network.language_tower is not None:
+            towers_of["language"] = network.language_tower
         save_file(_weights(**towers_of), folder / TOWERS)
         save_file(_weights(heads=network.heads), folder / HEADS)
-        (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        (folder / TOKENIZER).write_text(tokenizers.text, encoding="utf-8")
+        if tokenizers.language is not None:
+            (folder / LANGUAGE_TOKENIZER).write_text(tokenizers.language, encoding="utf-8")
         seen = json.dumps(sorted(bundle.seen), indent=0)
         (folder / SEEN).write_text(seen + "\n", encoding="ascii")
         (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
         changed = {
             "network": manifest.network.model_copy(update={"lora": lora}),
             "tower_directory": None,
-            "tower_fingerprint": weights_fingerprint(network.image_tower, network.text_tower),
-            "files": {name: file_digest(folder / name) for name in FILES},
+            "tower_fingerprint": weights_fingerprint(*towers_of.values()),
+            "files": {name: file_digest(folder / name) for name in _form(towers).files},
         }
         merged = MergedManifest(bundle=manifest.model_copy(update=changed), towers=towers)
         content = merged.model_dump_json(indent=2)
@@ -131,7 +148,7 @@ def load_merged(path: Path) -> Bundle:
     """
     merged = read_merged(path)
     manifest = merged.bundle
-    verify_files(path, files=manifest.files, form=_FORM)
+    verify_files(path, files=manifest.files, form=_form(merged.towers))
     weights = read_weights(path / TOWERS, form=_FORM)
     heads = read_weights(path / HEADS, form=_FORM)
     seen = read_seen(path / SEEN)
@@ -139,7 +156,12 @@ def load_merged(path: Path) -> Bundle:
         towers = build_towers(
             merged.towers,
             preset=manifest.preset,
-            tokenizer=_read_tokenizer(path / TOKENIZER),
+            tokenizers=Tokenizers(
+                text=_read_tokenizer(path / TOKENIZER),
+                language=None
+                if merged.towers.language is None
+                else _read_tokenizer(path / LANGUAGE_TOKENIZER),
+            ),
             weights=weights,
             fingerprint=manifest.tower_fingerprint,
         )
@@ -159,6 +181,7 @@ def load_merged(path: Path) -> Bundle:
         reader=reader,
         seen=seen,
         fingerprint=file_digest(path / MERGED),
+        exchanges=exchange_reader(towers, settings=manifest.network.channels.language),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from nsgauge.checkpoints.bundle import CARD, Bundle, refuse_language_model
+from nsgauge.checkpoints.bundle import CARD, Bundle
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.export_example import EXAMPLE, NOTE
 from nsgauge.checkpoints.export_graphs import Decision, WindowVectors
@@ -53,7 +53,11 @@ def export_onnx(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None:
             be written down, or there is a language model.
         DataError: `out` is taken.
     """
-    refuse_language_model(bundle)
+    if bundle.exchanges is not None:
+        raise BundleError(
+            "this classifier has a language channel, whose model isn't exported to ONNX: take "
+            "--to merged, or train without (channels.language=null)"
+        )
     _require("onnxscript")
     tokenizer, text = stored_text(bundle.towers.tokenizer, context=bundle.towers.text_context)
     with new_folder(out, overwrite=overwrite, kind=ONNX_FOLDER) as folder:

@@ -1,7 +1,7 @@
 """Towers as sizes and weights, to be built again without the preset's packages or a hub."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import torch
@@ -14,7 +14,7 @@ from nsgauge.models.preset import Preset, Resize
 from nsgauge.models.towers.convert import image_tower
 from nsgauge.models.towers.image import ImageTower, Normalisation, VitShape, VitTower
 from nsgauge.models.towers.open_clip_door import image_alone
-from nsgauge.models.towers.pair import Towers
+from nsgauge.models.towers.pair import LanguageModel, Towers
 from nsgauge.models.towers.siglip import SiglipShape, SiglipTower
 from nsgauge.models.towers.text import TextShape, TextTower
 from nsgauge.settings import Settings
@@ -55,6 +55,18 @@ def _numbers(shape: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield name, value
 
 
+class StoredLanguage(Settings):
+    """What a language model is beside its weights.
+
+    Attributes:
+        text: Sizes of its layers.
+        tokens: What goes around its tokens.
+    """
+
+    text: Annotated[TextShape, AfterValidator(_within_reason)]
+    tokens: StoredText
+
+
 class StoredTowers(Settings):
     """What a pair of towers is beside its weights.
 
@@ -65,6 +77,7 @@ class StoredTowers(Settings):
         resize: How a picture becomes that square.
         text: Sizes of the text tower.
         tokens: What goes around its tokens.
+        language: The language model; None without one.
     """
 
     image: Annotated[VitShape | SiglipShape | None, AfterValidator(_within_reason)]
@@ -73,10 +86,19 @@ class StoredTowers(Settings):
     resize: Resize
     text: Annotated[TextShape, AfterValidator(_within_reason)]
     tokens: StoredText
+    language: StoredLanguage | None = None
 
 
-def store_towers(towers: Towers, *, preset: Preset) -> tuple[StoredTowers, str]:
-    """A pair of towers without its weights, and its `tokenizer.json`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizers:
+    """Contents of `tokenizer.json` files: the text tower's, and the language model's if any."""
+
+    text: str
+    language: str | None
+
+
+def store_towers(towers: Towers, *, preset: Preset) -> tuple[StoredTowers, Tokenizers]:
+    """A pair of towers, and the language model beside them, without weights; their tokenizers.
 
     Raises:
         BundleError: the image tower or the tokenizer is of a kind that can't be written down.
@@ -100,14 +122,20 @@ def store_towers(towers: Towers, *, preset: Preset) -> tuple[StoredTowers, str]:
         text=towers.text.shape,
         tokens=tokens,
     )
-    return stored, tokenizer
+    if towers.language is None:
+        return stored, Tokenizers(text=tokenizer, language=None)
+    sizes = towers.language.tower.shape
+    beside, tokens = stored_text(towers.language.tokenizer, context=sizes.context)
+    language = StoredLanguage(text=sizes, tokens=tokens)
+    stored = stored.model_copy(update={"language": language})
+    return stored, Tokenizers(text=tokenizer, language=beside)
 
 
 def build_towers(
     stored: StoredTowers,
     *,
     preset: Preset,
-    tokenizer: str,
+    tokenizers: Tokenizers,
     weights: Mapping[str, Tensor],
     fingerprint: str,
 ) -> Towers:
@@ -116,8 +144,8 @@ def build_towers(
     Args:
         stored: As `store_towers` gave it.
         preset: Names a convolutional trunk.
-        tokenizer: Likewise.
-        weights: By name, after `image.` and `text.`; used, not copied.
+        tokenizers: Likewise.
+        weights: By name, after `image.`, `text.` and `language.`; used, not copied.
         fingerprint: Of the towers.
 
     Raises:
@@ -125,14 +153,14 @@ def build_towers(
     """
     if stored.tokens.context > stored.text.context:
         raise ValueError(f"context {stored.tokens.context}, the tower knows {stored.text.context}")
-    words = load_text(tokenizer, settings=stored.tokens, vocabulary=stored.text.vocabulary)
+    words = load_text(tokenizers.text, settings=stored.tokens, vocabulary=stored.text.vocabulary)
     # Without memory: the weights bring theirs, and sizes that don't fit them cost nothing.
     with torch.device("meta"):
         image, text = _image(stored, preset=preset), TextTower(stored.text)
+        beside = None if stored.language is None else TextTower(stored.language.text)
+    parts = {"image": image, "text": text} | ({} if beside is None else {"language": beside})
     try:
-        nn.ModuleDict({"image": image, "text": text}).load_state_dict(
-            weights, strict=True, assign=True
-        )
+        nn.ModuleDict(parts).load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
     # What a file of weights doesn't hold.
@@ -147,7 +175,17 @@ def build_towers(
         image_side_px=stored.image_side_px,
         resize=stored.resize,
         fingerprint=fingerprint,
+        language=_language(stored.language, tower=beside, tokenizer=tokenizers.language),
     )
+
+
+def _language(
+    stored: StoredLanguage | None, *, tower: TextTower | None, tokenizer: str | None
+) -> LanguageModel | None:
+    if stored is None or tower is None or tokenizer is None:
+        return None
+    words = load_text(tokenizer, settings=stored.tokens, vocabulary=stored.text.vocabulary)
+    return LanguageModel(tower=tower.eval(), tokenizer=words)
 
 
 def _image(stored: StoredTowers, *, preset: Preset) -> ImageTower:
