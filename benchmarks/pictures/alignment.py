@@ -21,8 +21,8 @@ from benchmarks.pictures.world import BENCHMARK, LEARNED, TEACHER
 from nsgauge.data.split import Side
 from nsgauge.models.prediction import encode_images, encode_windows
 from nsgauge.models.preset import load_preset
+from nsgauge.models.row_windows import TextRole
 from nsgauge.models.towers.pair import Towers, load_towers
-from nsgauge.models.windows import TextRole
 from nsgauge.protocol import Rate
 from nsgauge.train.axes import axis_labels
 from nsgauge.train.corpus import Corpus, load_corpus

@@ -15,6 +15,7 @@ from nsgauge.models.lexical import column_grams
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import logits_of_read, read_windows
 from nsgauge.models.preset import load_preset
+from nsgauge.models.row_windows import RowWindows
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.image import Normalisation, VitShape, VitTower
 from nsgauge.models.towers.open_clip_door import Reference, reference_of
@@ -22,7 +23,6 @@ from nsgauge.models.towers.packing import Window
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.models.towers.text import TextShape, TextTower
 from nsgauge.models.towers.transformer import TransformerShape
-from nsgauge.models.windows import RowWindows
 
 RelativeDifference = Callable[..., float]
 DrawWindows = Callable[..., list[Window]]

@@ -22,8 +22,9 @@ from nsgauge.models.prediction import (
     member_log_probabilities,
 )
 from nsgauge.models.probe import ProbeSettings
+from nsgauge.models.row_windows import RowText, TextRole
 from nsgauge.models.towers.packing import Packed, Window
-from nsgauge.models.windows import RowReader, RowText, TextRole, WindowPolicy
+from nsgauge.models.windows import RowReader, WindowPolicy
 from nsgauge.protocol import CELLS, Cell
 
 LEXICAL = LexicalSettings(grams=64, share=0.3)

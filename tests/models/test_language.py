@@ -21,9 +21,10 @@ from nsgauge.models.member import Member
 from nsgauge.models.network import NetworkSettings, build_network
 from nsgauge.models.prediction import RowBatch, cell_logits, encode_exchanges
 from nsgauge.models.preset import load_preset
+from nsgauge.models.row_windows import TextRole
 from nsgauge.models.towers.packing import Packed
 from nsgauge.models.towers.pair import LanguageModel, load_language, load_towers
-from nsgauge.models.windows import RowReader, TextRole, WindowPolicy
+from nsgauge.models.windows import RowReader, WindowPolicy
 from tests.tiny_llama import TOKENS, WIDTH
 
 ROOM = 192

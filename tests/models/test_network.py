@@ -10,8 +10,9 @@ from nsgauge.models.inputs import EncodedWindows, assemble
 from nsgauge.models.lora import LoraSettings, load_lora, lora_state
 from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.prediction import encode_images, encode_windows
+from nsgauge.models.row_windows import RowText
 from nsgauge.models.towers.packing import Window
-from nsgauge.models.windows import RowReader, RowText, WindowPolicy
+from nsgauge.models.windows import RowReader, WindowPolicy
 
 SLOTS = [0, 1, -1, 0]
 PIXELS = torch.randint(

@@ -13,8 +13,9 @@ from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
 from nsgauge.models.noise import FeatureNoise
 from nsgauge.models.pooling import PoolingSettings, ReadTokens, TokenPool, read_tokens
+from nsgauge.models.row_windows import TextRole
 from nsgauge.models.towers.packing import Packed, Window
-from nsgauge.models.windows import RowReader, TextRole, WindowPolicy
+from nsgauge.models.windows import RowReader, WindowPolicy
 
 TOKEN_WIDTH = 6
 QUIET = FeatureNoise(0.0)

@@ -16,8 +16,9 @@ from nsgauge.models.prediction import (
     encode_images,
     encode_windows,
 )
+from nsgauge.models.row_windows import RowText
 from nsgauge.models.towers.packing import Packed
-from nsgauge.models.windows import RowReader, RowText, WindowPolicy
+from nsgauge.models.windows import RowReader, WindowPolicy
 
 SIZES = st.lists(st.integers(1, 50), max_size=60)
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(5, 3, 32, 32), dtype=np.uint8)

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from nsgauge.models.row_windows import RowText, TextRole
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
-from nsgauge.models.windows import RowReader, RowText, TextRole, WindowPolicy
+from nsgauge.models.windows import RowReader, WindowPolicy
 
 START, END, PAD = 90, 91, 93
 CONTEXT = 32

@@ -14,7 +14,7 @@ from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.lexical import LexicalChannel, LexicalSettings, response_grams
 from nsgauge.models.lora import LoraSettings
 from nsgauge.models.network import NetworkSettings, build_network
-from nsgauge.models.windows import RowText
+from nsgauge.models.row_windows import RowText
 from nsgauge.protocol import CELLS, OBSERVATIONS, Grounding, Safety
 from nsgauge.records import Triple
 from nsgauge.train.channels import class_shares, fit_channels

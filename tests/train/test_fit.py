@@ -18,7 +18,7 @@ from nsgauge.data.split import Side, item_key
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of
 from nsgauge.data.targets import Consensus, Making
 from nsgauge.errors import DataError, SettingsError
-from nsgauge.models.windows import TextRole
+from nsgauge.models.row_windows import TextRole
 from nsgauge.records import ResponseState
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits

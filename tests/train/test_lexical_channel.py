@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 
 from nsgauge.errors import DataError
 from nsgauge.models.lexical import LexicalSettings, response_grams
-from nsgauge.models.windows import RowText
+from nsgauge.models.row_windows import RowText
 from nsgauge.train.lexical import fit_lexical
 
 SETTINGS = LexicalSettings()

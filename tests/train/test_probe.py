@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nsgauge.errors import DataError
 from nsgauge.models.probe import ProbeSettings, probe_features
-from nsgauge.models.windows import TextRole
+from nsgauge.models.row_windows import TextRole
 from nsgauge.train.probe import fit_probe
 
 SETTINGS = ProbeSettings(c=0.05)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nsgauge.models.match import Match
 from nsgauge.models.noise import FeatureNoise
-from nsgauge.models.windows import TextRole
+from nsgauge.models.row_windows import TextRole
 from nsgauge.settings import Settings
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.lexical import Grams, response_grams
+from nsgauge.models.row_windows import RowText, RowWindows
 from nsgauge.models.stretches import gathered
 from nsgauge.models.towers.packing import Packed, Window
-from nsgauge.models.windows import RowText, RowWindows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from nsgauge.models.pooling import response_means
 from nsgauge.models.probe import ProbeSettings
+from nsgauge.models.row_windows import RowWindows, TextRole
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.packing import Packed
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.towers.text import TextTower
-from nsgauge.models.windows import RowReader, RowWindows, TextRole, WindowPolicy
+from nsgauge.models.windows import RowReader, WindowPolicy
 
 HEAD_TOKENS = 128
 """Of an exchange's beginning, caption and prompt, are read at most."""

@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
+from nsgauge.models.row_windows import RowText, RowWindows, TextRole
 from nsgauge.models.stretches import gathered
-from nsgauge.models.windows import RowText, RowWindows, TextRole
 from nsgauge.settings import Settings
 
 # Any odd 64-bit number would do; this one is 2^64 over the golden ratio.

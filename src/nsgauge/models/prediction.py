@@ -14,10 +14,10 @@ from nsgauge.models.member import Member, TowerVectors
 from nsgauge.models.network import Network
 from nsgauge.models.pooling import ReadTokens
 from nsgauge.models.probe import probe_features
+from nsgauge.models.row_windows import RowText, RowWindows
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.text import TextTower
-from nsgauge.models.windows import RowText, RowWindows
 from nsgauge.protocol import CELLS
 
 

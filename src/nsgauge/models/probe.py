@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from nsgauge.models.windows import TextRole
+from nsgauge.models.row_windows import TextRole
 from nsgauge.settings import Settings
 
 

@@ -13,7 +13,7 @@ from nsgauge.models.inputs import NetworkInputs
 from nsgauge.models.match import Match
 from nsgauge.models.member import Member
 from nsgauge.models.network import Network
-from nsgauge.models.windows import TextRole
+from nsgauge.models.row_windows import TextRole
 from nsgauge.protocol import Rate
 from nsgauge.train.axes import axis_labels
 from nsgauge.train.batches import CorpusBatches, TrainBatch

@@ -15,8 +15,9 @@ from nsgauge.data.targets import Making, targets_from_verdicts
 from nsgauge.errors import DataError, ImageError
 from nsgauge.models.classes import CELL_CLASSES, CellClass
 from nsgauge.models.language import exchange_reader
+from nsgauge.models.row_windows import RowText, RowWindows
 from nsgauge.models.towers.pair import Towers
-from nsgauge.models.windows import RowReader, RowText, RowWindows
+from nsgauge.models.windows import RowReader
 from nsgauge.records import ResponseState, Triple
 from nsgauge.train.recipe import Recipe, TeacherSettings
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from nsgauge.data.folders import new_file
 from nsgauge.models.inputs import EncodedTokens
 from nsgauge.models.prediction import encode_exchanges, encode_tokens
+from nsgauge.models.row_windows import RowWindows
 from nsgauge.models.towers.packing import Window
 from nsgauge.models.towers.pair import weights_fingerprint
 from nsgauge.models.towers.text import TextTower
-from nsgauge.models.windows import RowWindows
 
 _NAME = "tokens"
 _EXCHANGES = "exchanges"

@@ -6,8 +6,8 @@ import torch
 from nsgauge.checkpoints.export_graphs import Decision, PaddedTower, WindowVectors
 from nsgauge.models.inputs import assemble
 from nsgauge.models.pooling import ReadTokens
+from nsgauge.models.row_windows import RowText
 from nsgauge.models.towers.packing import Packed
-from nsgauge.models.windows import RowText
 
 KINDS = ["bert", "mpnet", "clip", "siglip", "llama"]
 

@@ -12,7 +12,7 @@ from nsgauge.checkpoints.bundle import Bundle
 from nsgauge.data.split import item_key
 from nsgauge.eval.scoring.pictures import Pictures
 from nsgauge.eval.scoring.watch import Watch
-from nsgauge.models.windows import RowWindows
+from nsgauge.models.row_windows import RowWindows
 from nsgauge.records import ImageState, ResponseState, ScoreStatus
 
 STATUSES = tuple(ScoreStatus)

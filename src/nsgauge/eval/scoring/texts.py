@@ -15,9 +15,9 @@ from nsgauge.eval.scoring.watch import Watch
 from nsgauge.models.language import read_exchanges
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import read_windows, window_shape
+from nsgauge.models.row_windows import RowWindows, TextRole
 from nsgauge.models.stretches import gathered
 from nsgauge.models.towers.packing import Packed, Windows
-from nsgauge.models.windows import RowWindows, TextRole
 
 SHORT_TOKENS = 48
 """Windows up to this length come again and again: prompts, refusals. They are kept."""
