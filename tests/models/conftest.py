@@ -18,9 +18,10 @@ from nsgauge.models.preset import load_preset
 from nsgauge.models.row_windows import RowWindows
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.image import Normalisation, VitShape, VitTower
-from nsgauge.models.towers.open_clip_door import Reference, reference_of
+from nsgauge.models.towers.open_clip_door import reference_of
 from nsgauge.models.towers.packing import Window
 from nsgauge.models.towers.pair import Towers, load_towers
+from nsgauge.models.towers.reference import Reference
 from nsgauge.models.towers.text import TextShape, TextTower
 from nsgauge.models.towers.transformer import TransformerShape
 

@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 from nsgauge.errors import SettingsError
 from nsgauge.models.preset import PackagedArchive, load_preset
 from nsgauge.models.tokenizer import CHARACTERS_READ, TextTokenizer
-from nsgauge.models.towers.open_clip_door import Reference, clip_vocabulary
+from nsgauge.models.towers.open_clip_door import clip_vocabulary
 from nsgauge.models.towers.packaged import text_files
+from nsgauge.models.towers.reference import Reference
 
 # Strings that spell a control token of some tokenizer, or that tokenizers are known to differ on.
 PIECES = (

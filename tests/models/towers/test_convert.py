@@ -18,9 +18,9 @@ from nsgauge.models.preset import load_preset
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.convert import image_tower, text_tower
 from nsgauge.models.towers.image import Normalisation
-from nsgauge.models.towers.open_clip_door import Reference
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.pair import Towers, load_towers, weights_fingerprint
+from nsgauge.models.towers.reference import Reference
 
 TOLERANCE = 1e-5
 PLAIN = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

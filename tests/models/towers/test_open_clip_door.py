@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.preset import Preset, load_preset
-from nsgauge.models.towers.open_clip_door import PaddedVocabulary, clip_vocabulary, reference_of
+from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of
+from nsgauge.models.towers.reference import PaddedVocabulary
 
 SMALL = {
     "embed_dim": 16,

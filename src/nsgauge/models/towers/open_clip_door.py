@@ -7,7 +7,6 @@ weights from and are tested against; it is not what runs, except for convolution
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import PackagedGguf, PackagedWeights, Preset, Resize
+from nsgauge.models.preset import PackagedGguf, PackagedWeights, Preset
 from nsgauge.models.towers.gguf_door import read_gguf
 from nsgauge.models.towers.image import Normalisation
 from nsgauge.models.towers.local_directory import check_layout, check_text_context
 from nsgauge.models.towers.packaged import TextFiles, text_files, verified_file
+from nsgauge.models.towers.reference import (
+    ChatVocabulary,
+    ClipVocabulary,
+    HuggingFaceText,
+    PaddedVocabulary,
+    Reference,
+)
 
 # What open_clip, timm and transformers let through on a configuration or weights that don't fit.
 UNFIT = (
@@ -36,68 +41,6 @@ UNFIT = (
     AssertionError,
     SafetensorError,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """An open_clip model in eval mode, with what goes before its image tower.
-
-    Attributes:
-        model: open_clip's CLIP or CustomTextCLIP, fp32 on the CPU; its image side alone where
-            there is `text`.
-        normalisation: Of the pixels.
-        image_side_px: Side of the square that the image tower reads.
-        resize: How a picture becomes that square.
-        text_context: Positions that the text tower was trained to read.
-        text_directory: Where a packaged text tower's `tokenizer.json` lies, or None.
-        text: A packaged text tower of a kind that open_clip doesn't know; None if it is in `model`.
-        vocabulary: A tokenizer that pads, as SigLIP's, or a language model's; None for CLIP's own
-            or a packaged one.
-    """
-
-    model: nn.Module
-    normalisation: Normalisation
-    image_side_px: int
-    resize: Resize
-    text_context: int
-    text_directory: Path | None
-    text: "HuggingFaceText | None"
-    vocabulary: "PaddedVocabulary | ChatVocabulary | None"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HuggingFaceText:
-    """A Hugging Face model's `config.json`, and its weights, mapped from their file."""
-
-    configuration: dict[str, Any]
-    state: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaddedVocabulary:
-    """A Hugging Face tokenizer as open_clip uses it: the text, `end`, then `pad` to the context."""
-
-    tokenizer: Tokenizer
-    clean: Callable[[str], str]
-    end: int
-    pad: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChatVocabulary:
-    """What the byte-pair tokenizer of a SmolLM is made of."""
-
-    vocabulary: dict[str, int]
-    merges: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipVocabulary:
-    """What CLIP's byte-pair tokenizer is made of."""
-
-    vocabulary: dict[str, int]
-    merges: list[tuple[str, str]]
-    clean: Callable[[str], str]
 
 
 def reference_of(preset: Preset, *, tower_directory: Path | None) -> Reference:

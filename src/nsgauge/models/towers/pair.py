@@ -15,14 +15,9 @@ from nsgauge.models.towers.gguf_door import read_gguf
 from nsgauge.models.towers.huggingface import mpnet_tower
 from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.llama import llama_tower
-from nsgauge.models.towers.open_clip_door import (
-    ChatVocabulary,
-    PaddedVocabulary,
-    Reference,
-    clip_vocabulary,
-    reference_of,
-)
+from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of
 from nsgauge.models.towers.packaged import verified_file
+from nsgauge.models.towers.reference import ChatVocabulary, PaddedVocabulary, Reference
 from nsgauge.models.towers.text import TextTower
 
 
