@@ -13,11 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nsgauge.checkpoints.bundle import Bundle
-from nsgauge.data.images import DECODING
-from nsgauge.errors import SettingsError
 from nsgauge.eval.scoring.images import ImageVectors
 from nsgauge.eval.scoring.memory import Budget
 from nsgauge.eval.scoring.pictures import Pictures
+from nsgauge.eval.scoring.placement import device_of, halve, vector_keys
 from nsgauge.eval.scoring.rows import IMAGE_STATES, NO_PICTURE, STATUSES, Rows, look
 from nsgauge.eval.scoring.texts import Read, TextVectors
 from nsgauge.eval.scoring.vector_store import VectorStore
@@ -97,15 +96,15 @@ class Engine:
         self.bundle = bundle
         self.pictures = pictures
         self.watch = watch or Watch()
-        self._device = _device(device)
+        self._device = device_of(device)
         kind = self._device.type
         self._network = bundle.network.to(self._device)
         if precision == "bf16" or (precision == "auto" and kind == "cuda"):
-            _halve(self._network)
+            halve(self._network)
             precision = "bf16"
         elif precision == "auto":
             precision = "fp32"
-        image_key, text_key = (f"{key}\n{precision}" for key in _keys(bundle))
+        image_key, text_key = (f"{key}\n{precision}" for key in vector_keys(bundle))
         tower = self._network.image_tower
         self.images = ImageVectors(tower, store=VectorStore(cache, key=image_key))
         self.texts, self.exchanges = (
@@ -283,37 +282,3 @@ def _image_numbers(network: Network) -> int:
     """How many numbers the vectors of one image hold."""
     tower = network.image_tower
     return (1 + tower.patch_grid**2) * tower.width
-
-
-def _halve(network: Network) -> None:
-    """Round the towers' weights to bf16; pixels are still normalised in fp32."""
-    tower = network.image_tower
-    mean, std = tower.mean, tower.std
-    for half in (tower, network.text_tower, network.language_tower):
-        if half is not None:
-            half.to(torch.bfloat16)
-    tower.mean, tower.std = mean, std
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device {name!r} can't be used here; try cpu, or leave it out") from (
-            error
-        )
-
-
-def _keys(bundle: Bundle) -> tuple[str, str]:
-    """Everything that an image vector, and a text vector, depends on beside its content."""
-    manifest = bundle.manifest
-    towers = (manifest.tower_fingerprint, manifest.preset.model_dump_json())
-    adapters, lora = manifest.files["lora.safetensors"], manifest.network.lora
-    pools = manifest.files["heads.safetensors"] if bundle.network.pools_tokens else "no pools"
-    image = ("image", *towers, DECODING, adapters if lora.image else "no adapters")
-    # A tower of another kind stands in where the text is read in int8.
-    kind = type(bundle.network.text_tower).__name__
-    text = ("text", kind, *towers, adapters if lora.text else "no adapters", pools)
-    return "\n".join(image), "\n".join(text)
