@@ -19,7 +19,7 @@ from nsgauge.models.prediction import (
     cell_logits,
     encode_images,
     encode_tokens,
-    member_log_probabilities,
+    member_voices,
 )
 from nsgauge.models.probe import ProbeSettings
 from nsgauge.models.row_windows import RowText, TextRole
@@ -203,7 +203,8 @@ def test_what_members_say_depends_on_neither_order_nor_batches(network, texts, t
         image_slots=[SLOTS[row] for row in order],
         image_features=encode_images(network.image_tower, batches=[PIXELS.numpy()]),
     )
-    said = member_log_probabilities(network, rows=rows, tokens_per_batch=tokens_per_batch)
+    voices = member_voices(network, rows=rows, tokens_per_batch=tokens_per_batch)
+    said = np.tensordot(CHANNELS.shares, voices, axes=(0, 1)).astype(np.float32)
     np.testing.assert_allclose(said, wanted[:, order], rtol=0, atol=2e-5)
     logits = cell_logits(network, rows=rows, tokens_per_batch=tokens_per_batch)
     cells = network.cells(torch.from_numpy(said).mean(dim=0))

@@ -22,11 +22,19 @@ from nsgauge.protocol import Rate
 from nsgauge.records import ScoreStatus
 from nsgauge.train import token_cache
 from nsgauge.train.axes import axis_labels
+from nsgauge.train.channels import class_shares
 from nsgauge.train.corpus import load_corpus
-from nsgauge.train.features import corpus_logits, corpus_vectors, held_out_logits
+from nsgauge.train.features import (
+    corpus_logits,
+    corpus_vectors,
+    corpus_voices,
+    held_out_logits,
+    held_out_voices,
+)
 from nsgauge.train.fit import train
 from nsgauge.train.module import NetworkModule
 from nsgauge.train.recipe import Recipe
+from nsgauge.train.shares import fit_shares
 from nsgauge.train.trainer import RunState, run_training
 
 MEMBERS = 3
@@ -44,7 +52,11 @@ def recipe() -> Recipe:
             "pooling": {"queries": 2, "width": 8},
             "fusion": {"width": 16, "layers": 1, "heads": 2, "feature_noise": 0.1},
             "committee": MEMBERS,
-            "channels": {"lexical": {"grams": 512, "share": 0.4}, "probe": {"share": 0.3}},
+            "channels": {
+                "lexical": {"grams": 512, "share": 0.4},
+                "probe": {"share": 0.3},
+                "fit_shares": True,
+            },
             "optimisation": {
                 "frozen": {"epochs": 2, "rows_per_step": 16},
                 "adapted": {"epochs": 0},
@@ -158,6 +170,24 @@ def test_everything_but_the_test_side_is_marked_as_seen(bundle, corpus):
     ):
         for key in (item_key(triple.benchmark, triple.item_id), str(digest)):
             assert bundle.has_seen([key]) == (side is not Side.TEST)
+
+
+def test_shares_are_fitted_on_what_each_row_s_unlearned_member_says(
+    bundle, recipe, corpus, vectors
+):
+    rows = corpus.rows_of(Side.TRAIN)
+    voices = held_out_voices(bundle.network, corpus=corpus, rows=rows, vectors=vectors)
+    assert voices.shape == (3, len(rows), len(corpus.classes))
+    truth = class_shares(corpus, taught=np.isin(np.arange(len(corpus.triples)), rows))[rows]
+    shares = fit_shares(voices, truth=truth, given=recipe.channels.shares)
+    channels = bundle.manifest.network.channels
+    np.testing.assert_allclose(channels.shares, shares, atol=1e-6)
+    assert channels.shares != recipe.channels.shares
+    assert all(member.shares == channels.shares for member in bundle.network.members)
+    # Of a row, the voice of the fusion is that of the member that its part was kept from.
+    row = rows[5]
+    alone = corpus_voices(bundle.network, corpus=corpus, rows=[row], vectors=vectors)
+    np.testing.assert_allclose(voices[:, 5], alone[corpus.parts[row], :, 0], atol=2e-5)
 
 
 def test_a_rows_held_out_logits_are_those_of_the_member_of_its_part(

@@ -137,9 +137,14 @@ class Decision(nn.Module):
             own = member.read(
                 image, image_present=image_present, text=text, roles=roles, ordinals=ordinals
             )
-            words = None if lexical is None else lexical[:, index]
-            probe = member.probed(image, image_present=image_present, text=text, roles=roles)
-            said.append(member.joined(own, lexical=words, probe=probe))
+            voices = [own]
+            if lexical is not None:
+                voices.append(lexical[:, index])
+            if member.probe is not None:
+                voices.append(
+                    member.probed(image, image_present=image_present, text=text, roles=roles)
+                )
+            said.append(member.joined(voices))
         return self.cells(torch.stack(said).mean(dim=0))
 
 

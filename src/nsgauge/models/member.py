@@ -1,7 +1,9 @@
 """A member: pool, fusion and head, and the channels beside; a committee has several."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -91,6 +93,7 @@ class Member(nn.Module):
             nn.GELU(),
             nn.Linear(fusion.width, classes),
         )
+        self.shares = channels.shares
         lexical, probe, language = channels.lexical, channels.probe, channels.language
         self.lexical = None if lexical is None else LexicalChannel(lexical, classes=classes)
         self._probed = widths.window if pool is None else MEANS * widths.token
@@ -115,35 +118,37 @@ class Member(nn.Module):
         Raises:
             ValueError: a channel is asked for, but what it reads isn't given.
         """
+        voices = self.voices(vectors, inputs=inputs)
+        return self.joined(voices) if inputs.channels else voices[0]
+
+    def voices(
+        self, vectors: TowerVectors, *, inputs: NetworkInputs
+    ) -> list[Float[Tensor, "rows classes"]]:
+        """What the fusion says, then each channel that is asked for, up to a constant a row.
+
+        Raises:
+            ValueError: a channel is asked for, but what it reads isn't given.
+        """
         text = self.windows(vectors)[inputs.slots.clamp(min=0)]
-        said = self.read(
-            vectors.image,
-            image_present=vectors.image_present,
-            text=text,
-            roles=inputs.roles,
-            ordinals=inputs.ordinals,
-        )
+        image, present, roles = vectors.image, vectors.image_present, inputs.roles
+        said = [
+            self.read(
+                image, image_present=present, text=text, roles=roles, ordinals=inputs.ordinals
+            )
+        ]
         if not inputs.channels:
             return said
-        if self.lexical is not None and inputs.grams is None:
-            raise ValueError("the lexical channel wants the responses' n-grams")
-        if self.language is not None and inputs.exchanges is None:
-            raise ValueError("the language channel wants what its model made of the exchanges")
-        return self.joined(
-            said,
-            lexical=None
-            if self.lexical is None or inputs.grams is None
-            else self.lexical(inputs.grams),
-            probe=self.probed(
-                vectors.image,
-                image_present=vectors.image_present,
-                text=text,
-                roles=inputs.roles,
-            ),
-            language=None
-            if self.language is None or inputs.exchanges is None
-            else self.language(inputs.exchanges),
-        )
+        if self.lexical is not None:
+            if inputs.grams is None:
+                raise ValueError("the lexical channel wants the responses' n-grams")
+            said.append(self.lexical(inputs.grams))
+        if self.probe is not None:
+            said.append(self.probed(image, image_present=present, text=text, roles=roles))
+        if self.language is not None:
+            if inputs.exchanges is None:
+                raise ValueError("the language channel wants what its model made of the exchanges")
+            said.append(self.language(inputs.exchanges))
+        return said
 
     def windows(self, vectors: TowerVectors) -> Float[Tensor, "windows text_width"]:
         """The batch's distinct windows as this member's fusion takes them."""
@@ -176,10 +181,14 @@ class Member(nn.Module):
         image_present: Bool[Tensor, " rows"],
         text: Float[Tensor, "rows slots text_width"],
         roles: Int[Tensor, "rows slots"],
-    ) -> Float[Tensor, "rows classes"] | None:
-        """What the linear probe says; of a pool's vectors it takes the means. None without one."""
+    ) -> Float[Tensor, "rows classes"]:
+        """What the linear probe says; of a pool's vectors it takes the means.
+
+        Raises:
+            ValueError: there is no probe.
+        """
         if self.probe is None:
-            return None
+            raise ValueError("this member has no probe")
         features = probe_features(
             image, image_present=image_present, text=text[..., -self._probed :], roles=roles
         )
@@ -187,25 +196,11 @@ class Member(nn.Module):
         return said
 
     def joined(
-        self,
-        said: Float[Tensor, "rows classes"],
-        *,
-        lexical: Float[Tensor, "rows classes"] | None,
-        probe: Float[Tensor, "rows classes"] | None,
-        language: Float[Tensor, "rows classes"] | None = None,
+        self, voices: Sequence[Float[Tensor, "rows classes"]]
     ) -> Float[Tensor, "rows classes"]:
-        """The mean of log-probabilities, each channel with its share and the fusion with the rest.
-
-        Args:
-            said: The fusion's.
-            lexical: The lexical channel's, up to a constant a row; None without one.
-            probe: Likewise.
-            language: Likewise.
-        """
-        rest, whole = 1.0, said.new_zeros(())
-        channels = (self.lexical, lexical), (self.probe, probe), (self.language, language)
-        for channel, logits in channels:
-            if channel is not None and logits is not None:
-                share = channel.settings.share
-                rest, whole = rest - share, whole + share * logits.log_softmax(dim=-1)
-        return rest * said + whole
+        """The mean of log-probabilities, each voice with its share, in the order of `voices`."""
+        weighed = [
+            share * voice.log_softmax(dim=-1)
+            for share, voice in zip(self.shares, voices, strict=True)
+        ]
+        return torch.stack(weighed).sum(dim=0)

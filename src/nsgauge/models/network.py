@@ -1,5 +1,7 @@
 """The network: towers, and members that read them, as one torch module."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -86,6 +88,19 @@ class Network(nn.Module):
         vectors = self.read(inputs)
         return torch.stack([member(vectors, inputs=inputs) for member in self.members])
 
+    def voices(self, inputs: NetworkInputs) -> Float[Tensor, "members voices rows classes"]:
+        """What each member's fusion and then each of its channels says, as log-probabilities."""
+        vectors = self.read(inputs)
+        said = [torch.stack(member.voices(vectors, inputs=inputs)) for member in self._each()]
+        return torch.stack(said).log_softmax(dim=-1)
+
+    def weigh(self, shares: Sequence[float]) -> None:
+        """Have every member's fusion and channels decide by other shares, ordered as theirs."""
+        channels = self.settings.channels.having(shares)
+        self.settings = self.settings.model_copy(update={"channels": channels})
+        for member in self._each():
+            member.shares = channels.shares
+
     def cells(self, classes: Float[Tensor, "*rows classes"]) -> Float[Tensor, "*rows cells"]:
         """From log-probabilities of classes, up to a constant a row, to those of cells."""
         return cell_log_probabilities(classes, classes=self.settings.classes)
@@ -120,6 +135,9 @@ class Network(nn.Module):
             if tokens is None or packed is None
             else ReadTokens.of(tokens, packed=packed, noise=self.token_noise),
         )
+
+    def _each(self) -> list[Member]:
+        return [member for member in self.members if isinstance(member, Member)]
 
     def _images(self, inputs: NetworkInputs) -> tuple[Tensor, Tensor]:
         """Image vectors per row, and which rows have an image."""

@@ -214,14 +214,18 @@ def cell_logits(
 
 
 @torch.inference_mode()
-def member_log_probabilities(
+def member_voices(
     network: Network, *, rows: RowBatch, tokens_per_batch: int
-) -> Float[np.ndarray, "members rows classes"]:
-    """What each member says of each row by itself, in the order given; as `cell_logits`."""
+) -> Float[np.ndarray, "members voices rows classes"]:
+    """Log-probabilities of each member's fusion and channels, in the order given; as `cell_logits`.
+
+    The voices are in the order of `ChannelSettings.shares`.
+    """
     settings = network.settings
-    said = np.empty((settings.members, len(rows.texts), len(settings.classes)), dtype=np.float32)
+    shape = (settings.members, len(settings.channels.shares), len(rows.texts))
+    said = np.empty((*shape, len(settings.classes)), dtype=np.float32)
     for at, inputs in _forwards(network, rows=rows, tokens_per_batch=tokens_per_batch):
-        said[:, at] = network.class_log_probabilities(inputs).float().cpu().numpy()
+        said[:, :, at] = network.voices(inputs).float().cpu().numpy()
     return said
 
 

@@ -1,4 +1,4 @@
-"""The members' channels, each fitted on the rows that teach its member."""
+"""The members' channels, each fitted on the rows that teach its member, and their shares."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -9,9 +9,15 @@ from nsgauge.models.lexical import response_grams
 from nsgauge.models.network import Network
 from nsgauge.protocol import CELLS, observation_cells
 from nsgauge.train.corpus import Corpus
-from nsgauge.train.features import CorpusVectors, corpus_features, row_exchanges
+from nsgauge.train.features import (
+    CorpusVectors,
+    corpus_features,
+    held_out_voices,
+    row_exchanges,
+)
 from nsgauge.train.lexical import fit_lexical
 from nsgauge.train.probe import fit_probe
+from nsgauge.train.shares import fit_shares
 
 
 def fit_channels(
@@ -51,6 +57,30 @@ def fit_channels(
             own = told[taught[learned]].numpy()
             language = fit_probe(own, shares=shares, settings=settings.language)
             member.get_submodule("language").load_state_dict(language.state_dict())
+
+
+def weigh_channels(network: Network, *, corpus: Corpus, vectors: CorpusVectors | None) -> None:
+    """Choose the shares of fitted channels, in place, if the network's settings ask for it.
+
+    By the rows that a member of a committee hasn't learned from; without a committee, by those of
+    validation.
+
+    Args:
+        network: Trained, with its channels.
+        corpus: What it learned from.
+        vectors: What its towers, as they are now, make of that; None has them read it.
+    """
+    settings = network.settings
+    if not settings.channels.fit_shares:
+        return
+    rows = corpus.rows_of(Side.TRAIN if settings.members > 1 else Side.VALIDATION)
+    on_train = np.array([side is Side.TRAIN for side in corpus.sides])
+    shares = fit_shares(
+        held_out_voices(network, corpus=corpus, rows=rows, vectors=vectors),
+        truth=class_shares(corpus, taught=on_train)[rows],
+        given=settings.channels.shares,
+    )
+    network.weigh(shares)
 
 
 def class_shares(

@@ -19,7 +19,7 @@ from nsgauge.models.prediction import (
     encode_images,
     encode_tokens,
     encode_windows,
-    member_log_probabilities,
+    member_voices,
     row_features,
 )
 from nsgauge.models.towers.packing import Window
@@ -87,15 +87,36 @@ def corpus_logits(
     return cell_logits(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
 
 
+def corpus_voices(
+    network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None = None
+) -> Float[np.ndarray, "members voices rows classes"]:
+    """Log-probabilities of every member's fusion and channels; arguments as `corpus_logits`."""
+    network.eval()
+    batch = _row_batch(network, corpus=corpus, rows=rows, vectors=vectors)
+    return member_voices(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
+
+
+def held_out_voices(
+    network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None = None
+) -> Float[np.ndarray, "voices rows classes"]:
+    """As `corpus_voices`, but each row's are those of the one member that didn't learn from it.
+
+    Of a network with one member, of rows that it hasn't learned from.
+    """
+    said = corpus_voices(network, corpus=corpus, rows=rows, vectors=vectors)
+    if len(said) == 1:
+        return said[0]
+    return said[corpus.parts[list(rows)], :, np.arange(len(rows))].swapaxes(0, 1)
+
+
 def held_out_logits(
     network: Network, *, corpus: Corpus, rows: Sequence[int], vectors: CorpusVectors | None = None
 ) -> Float[np.ndarray, "rows cells"]:
-    """As `corpus_logits`, but each row's are those of the one member that didn't learn from it."""
-    network.eval()
-    batch = _row_batch(network, corpus=corpus, rows=rows, vectors=vectors)
-    said = member_log_probabilities(network, rows=batch, tokens_per_batch=TOKENS_PER_BATCH)
-    unlearned = said[corpus.parts[list(rows)], np.arange(len(rows))]
-    return network.cells(torch.from_numpy(unlearned)).numpy()
+    """Uncalibrated logits by `held_out_voices`; leaves the network in eval mode."""
+    voices = held_out_voices(network, corpus=corpus, rows=rows, vectors=vectors)
+    shares = network.settings.channels.shares
+    joined = torch.tensordot(torch.tensor(shares), torch.from_numpy(voices), dims=1)
+    return network.cells(joined).numpy()
 
 
 @torch.inference_mode()

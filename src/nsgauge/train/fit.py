@@ -29,7 +29,7 @@ from nsgauge.protocol import Rate, rate_shares
 from nsgauge.train.alignment import align
 from nsgauge.train.axes import AxisQuality, axis_labels, axis_quality
 from nsgauge.train.calibrate import fit_calibrator, threshold_choice
-from nsgauge.train.channels import fit_channels
+from nsgauge.train.channels import fit_channels, weigh_channels
 from nsgauge.train.corpus import Corpus, load_corpus
 from nsgauge.train.features import (
     CorpusVectors,
@@ -120,8 +120,9 @@ def train(
             align(network, corpus=corpus, vectors=vectors, recipe=recipe)
     run_training(network, corpus=corpus, vectors=vectors, recipe=recipe, state=state)
     fit_channels(network, corpus=corpus, vectors=vectors, settings=recipe.channels)
-    untouched = not recipe.optimisation.adapted.epochs
-    finish = _finish(network, corpus=corpus, vectors=vectors if untouched else None, recipe=recipe)
+    settled = None if recipe.optimisation.adapted.epochs else vectors
+    weigh_channels(network, corpus=corpus, vectors=settled)
+    finish = _finish(network, corpus=corpus, vectors=settled, recipe=recipe)
     facts = _facts(recipe, data=data, corpus=corpus, finish=finish, started=started)
     manifest = _manifest(recipe, towers=towers, network=network, finish=finish, facts=facts)
     seen = corpus.item_keys(Side.TRAIN, Side.VALIDATION, Side.CALIBRATION)

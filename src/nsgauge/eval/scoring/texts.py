@@ -14,7 +14,7 @@ from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
 from nsgauge.models.language import read_exchanges
 from nsgauge.models.network import Network
-from nsgauge.models.prediction import read_windows, window_shape
+from nsgauge.models.prediction import first_of_equals, read_windows, window_shape
 from nsgauge.models.row_windows import RowWindows, TextRole
 from nsgauge.models.stretches import gathered
 from nsgauge.models.towers.packing import Packed, Windows
@@ -88,19 +88,15 @@ class TextVectors:
         """
         counts = np.diff(rows.bounds)[chosen]
         wanted = gathered(np.arange(len(keys)), starts=rows.bounds[:-1][chosen], lengths=counts)
-        distinct: dict[bytes, int] = {}
-        firsts: list[int] = []
+        first, found = first_of_equals([keys[index] for index in wanted.tolist()])
+        firsts = wanted[first]
         places = np.full(len(keys), -1)
-        for index in wanted.tolist():
-            place = distinct.setdefault(keys[index], len(distinct))
-            if place == len(firsts):
-                firsts.append(index)
-            places[index] = place
+        places[wanted] = found
         new = _New(
             vectors=torch.empty(len(firsts), *self._shape()),
             windows=rows.windows,
-            first=np.array(firsts, dtype=np.int64),
-            keys=list(distinct),
+            first=firsts,
+            keys=[keys[index] for index in firsts.tolist()],
             prompt=rows.roles[firsts] == TextRole.PROMPT,
         )
         missing = self._recall(new, known=known)
@@ -111,6 +107,7 @@ class TextVectors:
             self._read_alike(new, places=short[new.lengths[short] == length])
         self._keep(new, places=short)
         self._read_mixed(new, places=missing[lengths > SHORT_TOKENS])
+        distinct = {key: place for place, key in enumerate(new.keys)}
         return Read(vectors=new.vectors, places=places, distinct=distinct)
 
     def flush(self) -> None:
