@@ -48,8 +48,7 @@ def text_reader(name: str) -> "TextReader":
     if isinstance(packaged, PackagedGguf):
         from nsgauge.models.towers.gguf_door import read_gguf
 
-        held = read_gguf(verified_file(packaged))
-        tokenizer = TextTokenizer.chat(held.vocabulary, merges=held.merges)
+        tokenizer = read_gguf(verified_file(packaged)).tokenizer
     else:
         tokenizer = TextTokenizer.wordpiece(tokenizer_file(packaged))
     return TextReader(

@@ -115,14 +115,12 @@ def test_a_gguf_file_holds_the_same_model(model, tmp_path, draw_windows, relativ
             torch.testing.assert_close(rounded[name], tensor, rtol=0, atol=0)
     packed = Packed.of(draw_windows(LENGTHS))
     assert relative_difference(found(packed), reference=wanted(packed)) <= 0.05
-    assert held.vocabulary == {token: index for index, token in enumerate(TOKENS)}
 
 
 def test_a_chats_tokenizer_marks_the_assistants_turn(model, tmp_path):
     write_gguf(tmp_path / "model.gguf", model=model)
-    held = read_gguf(tmp_path / "model.gguf")
-    words = TextTokenizer.chat(held.vocabulary, merges=held.merges)
-    known = held.vocabulary
+    words = read_gguf(tmp_path / "model.gguf").tokenizer
+    known = {token: index for index, token in enumerate(TOKENS)}
     assert (words.start, words.end, words.pad) == (0, 1, None)
     line, *speaker = [known["\u010a"], *(known[letter] for letter in "assistant"), known["\u010a"]]
     assert words.between == (line, 0, *speaker)

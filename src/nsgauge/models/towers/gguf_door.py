@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nsgauge.errors import SettingsError
+from nsgauge.models.tokenizer import TextTokenizer
 
 # The file's names, and transformers'.
 _OUTSIDE = {"token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"}
@@ -37,14 +38,12 @@ class GgufModel:
     Attributes:
         configuration: As its `config.json` would have it.
         state: Weights by transformers' names, in fp32, each read when it is asked for.
-        vocabulary: Token ids.
-        merges: Of its byte-pair encoding, ranked.
+        tokenizer: Its own.
     """
 
     configuration: dict[str, Any]
     state: Mapping[str, Tensor]
-    vocabulary: dict[str, int]
-    merges: list[tuple[str, str]]
+    tokenizer: TextTokenizer
 
 
 def read_gguf(path: Path) -> GgufModel:
@@ -70,8 +69,10 @@ def read_gguf(path: Path) -> GgufModel:
                 },
                 exact=gguf.dequantize,
             ),
-            vocabulary={token: index for index, token in enumerate(told["tokenizer.ggml.tokens"])},
-            merges=[_pair(merge) for merge in told["tokenizer.ggml.merges"]],
+            tokenizer=TextTokenizer.chat(
+                {token: index for index, token in enumerate(told["tokenizer.ggml.tokens"])},
+                merges=[_pair(merge) for merge in told["tokenizer.ggml.merges"]],
+            ),
         )
     except (KeyError, ValueError, IndexError, OSError) as error:
         fault = " ".join(str(error).split())

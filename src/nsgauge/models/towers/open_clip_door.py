@@ -18,12 +18,12 @@ from torch import nn
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.preset import PackagedGguf, PackagedWeights, Preset
+from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.gguf_door import read_gguf
 from nsgauge.models.towers.image import Normalisation
 from nsgauge.models.towers.local_directory import check_layout, check_text_context
 from nsgauge.models.towers.packaged import TextFiles, text_files, verified_file
 from nsgauge.models.towers.reference import (
-    ChatVocabulary,
     ClipVocabulary,
     HuggingFaceText,
     PaddedVocabulary,
@@ -196,7 +196,7 @@ class _PackagedText:
     model: nn.Module
     directory: Path | None = None
     text: HuggingFaceText | None = None
-    vocabulary: ChatVocabulary | None = None
+    vocabulary: TextTokenizer | None = None
 
 
 def _packaged_text(configuration: dict[str, Any], *, weights: PackagedWeights) -> _PackagedText:
@@ -210,7 +210,7 @@ def _packaged_text(configuration: dict[str, Any], *, weights: PackagedWeights) -
         return _PackagedText(
             model=image_alone(configuration),
             text=HuggingFaceText(configuration=read.configuration, state=read.state),
-            vocabulary=ChatVocabulary(read.vocabulary, read.merges),
+            vocabulary=read.tokenizer,
         )
     files = text_files(weights.text)
     directory = files.tokenizer.parent

@@ -17,7 +17,7 @@ from nsgauge.models.towers.image import ImageTower
 from nsgauge.models.towers.llama import llama_tower
 from nsgauge.models.towers.open_clip_door import clip_vocabulary, reference_of
 from nsgauge.models.towers.packaged import verified_file
-from nsgauge.models.towers.reference import ChatVocabulary, PaddedVocabulary, Reference
+from nsgauge.models.towers.reference import PaddedVocabulary, Reference
 from nsgauge.models.towers.text import TextTower
 
 
@@ -113,7 +113,7 @@ def load_language(preset: Preset) -> LanguageModel:
     held = read_gguf(verified_file(packaged))
     return LanguageModel(
         tower=llama_tower(held.configuration, state=held.state, layers=preset.text_layers),
-        tokenizer=TextTokenizer.chat(held.vocabulary, merges=held.merges),
+        tokenizer=held.tokenizer,
     )
 
 
@@ -137,8 +137,8 @@ def _text_tower(reference: Reference, *, layers: int | None) -> TextTower:
 
 def _tokenizer(reference: Reference) -> TextTokenizer:
     own = reference.vocabulary
-    if isinstance(own, ChatVocabulary):
-        return TextTokenizer.chat(own.vocabulary, merges=own.merges)
+    if isinstance(own, TextTokenizer):
+        return own
     if own is not None:
         return TextTokenizer.padded(own.tokenizer, clean=own.clean, end=own.end, pad=own.pad)
     if reference.text_directory is not None:

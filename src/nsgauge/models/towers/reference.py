@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from nsgauge.models.preset import Resize
+from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.image import Normalisation
 
 
@@ -25,8 +26,8 @@ class Reference:
         text_context: Positions that the text tower was trained to read.
         text_directory: Where a packaged text tower's `tokenizer.json` lies, or None.
         text: A packaged text tower of a kind that open_clip doesn't know; None if it is in `model`.
-        vocabulary: A tokenizer that pads, as SigLIP's, or a language model's; None for CLIP's own
-            or a packaged one.
+        vocabulary: A tokenizer that pads, as SigLIP's, or a language model's, which is ours
+            already; None for CLIP's own or a packaged one.
     """
 
     model: nn.Module
@@ -36,7 +37,7 @@ class Reference:
     text_context: int
     text_directory: Path | None
     text: "HuggingFaceText | None"
-    vocabulary: "PaddedVocabulary | ChatVocabulary | None"
+    vocabulary: "PaddedVocabulary | TextTokenizer | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +56,6 @@ class PaddedVocabulary:
     clean: Callable[[str], str]
     end: int
     pad: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChatVocabulary:
-    """What the byte-pair tokenizer of a SmolLM is made of."""
-
-    vocabulary: dict[str, int]
-    merges: list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
