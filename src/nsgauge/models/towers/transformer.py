@@ -8,11 +8,14 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import gelu, silu
+from torch.nn.functional import silu
 
 from nsgauge.models.towers.packing import Run, packed_attention
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
+
+# OpenAI's quick_gelu is x * sigmoid(1.702 x): silu, stretched.
+QUICK = 1.702
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +65,17 @@ class TransformerShape:
 def activated(
     hidden: Float[Tensor, "*tokens hidden"], *, activation: Activation
 ) -> Float[Tensor, "*tokens hidden"]:
-    """The activation inside an MLP."""
+    """The activation inside an MLP, which overwrites what it is given."""
+    # On a CPU, passes over new memory cost more than the arithmetic: a 20th of a gelu tower's time,
+    # a tenth of a quick_gelu tower's. Autograd keeps a copy where it needs one.
     if activation == "quick_gelu":
-        return hidden * torch.sigmoid(1.702 * hidden)
+        return silu(hidden.mul_(QUICK), inplace=True).mul_(1 / QUICK)
     if activation == "silu":
-        return silu(hidden)
-    return gelu(hidden, approximate="tanh" if activation == "gelu_tanh" else "none")
+        return silu(hidden, inplace=True)
+    exact: Tensor = torch.ops.aten.gelu_(
+        hidden, approximate="tanh" if activation == "gelu_tanh" else "none"
+    )
+    return exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +154,12 @@ class Block(nn.Module):
             out: Tensor = self.out(attended.flatten(-2))
             return out
 
+        # Sums overwrite what a linear just made, as `activated` does, and for the same reason.
         if self.shape.norm_first:
-            tokens = tokens + attend(self.attention_norm(tokens))
-            return tokens + self.mlp(self.mlp_norm(tokens))
-        tokens = self.attention_norm(tokens + attend(tokens))
-        normed: Tensor = self.mlp_norm(tokens + self.mlp(tokens))
+            tokens = attend(self.attention_norm(tokens)).add_(tokens)
+            return self.mlp(self.mlp_norm(tokens)).add_(tokens)
+        tokens = self.attention_norm(attend(tokens).add_(tokens))
+        normed: Tensor = self.mlp_norm(self.mlp(tokens).add_(tokens))
         return normed
 
     def split(
@@ -179,7 +188,7 @@ class Block(nn.Module):
         if self.gate is None:
             hidden = activated(hidden, activation=self.shape.activation)
         else:
-            hidden = hidden * activated(self.gate(tokens), activation=self.shape.activation)
+            hidden *= activated(self.gate(tokens), activation=self.shape.activation)
         narrowed: Tensor = self.narrow(hidden)
         return narrowed
 
