@@ -12,17 +12,19 @@ from sklearn.preprocessing import StandardScaler
 
 from nsgauge.checkpoints.bundle import load_bundle
 from nsgauge.checkpoints.export_merged import export_merged, load_merged
-from nsgauge.checkpoints.export_onnx import export_onnx
 from nsgauge.data.split import Side
 from nsgauge.data.tables import read_triples, triples_of
 from nsgauge.errors import BundleError
 from nsgauge.eval.scoring.classifier import Classifier
 from nsgauge.eval.scoring.controls import NAMES
+from nsgauge.eval.scoring.quantised import QuantisedTower, quantised
 from nsgauge.eval.scoring.runner import Resources, score_folder
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.eval.scoring.shards import read_controls, read_scores
+from nsgauge.models.prediction import encode_exchanges
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import load_towers
+from nsgauge.models.towers.text import TextTower
 from nsgauge.train.channels import class_shares, fit_channels
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits, corpus_vectors
@@ -139,10 +141,28 @@ def test_the_test_side_is_not_read(bundle, corpus):
     assert vectors.exchanges[others].any(dim=1).all()
 
 
-def test_it_is_not_exported_to_onnx(bundle, tmp_path):
-    with pytest.raises(BundleError, match="whose model isn't exported to ONNX: take --to merged"):
-        export_onnx(bundle, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_in_int8_the_language_model_stays_close(bundle, world, annotations_unchecked):
+    with annotations_unchecked():
+        int8 = quantised(bundle)
+    exact_tower, int8_tower = (each.network.language_tower for each in (bundle, int8))
+    assert isinstance(int8_tower, QuantisedTower)
+    assert isinstance(exact_tower, TextTower)
+    assert not isinstance(exact_tower, QuantisedTower)
+    triples = list(triples_of(read_triples(world)))[:40]
+    told = bundle.exchanges.columns(
+        [triple.prompt for triple in triples],
+        responses=[triple.response for triple in triples],
+        captions=[triple.caption for triple in triples],
+    )
+    exact, found = (
+        encode_exchanges(tower, rows=told, tokens_per_batch=2048)
+        for tower in (exact_tower, int8_tower)
+    )
+    # Random weights: .085 was seen, and .002 in what is decided.
+    assert 0 < (found - exact).abs().max() < 0.2
+    wanted = Classifier(bundle, device="cpu").score(triples, image_root=world)
+    scores = Classifier(int8, device="cpu").score(triples, image_root=world)
+    assert np.abs(scores.cells - wanted.cells).max() < 0.01
 
 
 def test_merged_it_needs_no_package_and_scores_the_same(bundle, world, tmp_path, monkeypatch):

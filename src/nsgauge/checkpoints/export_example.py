@@ -36,7 +36,8 @@ NOTE = """\
 
 ONNX graphs of the classifier: `text.onnx` (windows of tokens to vectors), `image.onnx` (pixels to
 vectors) and `decision.onnx` (both to the logits of the four cells), with the tokenizer, and the
-window policy, calibrator and thresholds in `classifier.json`. `example.py` scores with them; it
+window policy, calibrator and thresholds in `classifier.json`; where a language model reads the
+exchange, `language.onnx` with a tokenizer of its own. `example.py` scores with them; it
 needs numpy, onnxruntime and tokenizers, Pillow where there are pictures, and ftfy where the text
 tower is CLIP's or SigLIP's and a text isn't ASCII. Its probabilities are those of the bundle within
 1e-4.

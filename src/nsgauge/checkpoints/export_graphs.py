@@ -113,6 +113,26 @@ class WindowVectors(nn.Module):
         return torch.stack([_pooled(pool, tokens, taken=taken, head=head) for pool in pools], dim=1)
 
 
+class ExchangeVectors(nn.Module):
+    """What a language model makes of windows of exchanges, as `models.language` has it."""
+
+    def __init__(self, tower: TextTower) -> None:
+        super().__init__()
+        self.read = PaddedTokens(tower)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "windows length"],
+        segments: Int[Tensor, "windows length"],
+        lengths: Int[Tensor, " windows"],
+    ) -> Float[Tensor, "windows width"]:
+        """Arguments as `PaddedTokens`."""
+        read: Tensor = self.read(ids, segments, lengths)
+        taken = _taken(segments, lengths=lengths).to(read.dtype)
+        shares = taken / taken.sum(dim=1, keepdim=True)
+        return (shares[:, None] @ layer_norm(read, read.shape[-1:])).squeeze(1)
+
+
 class Decision(nn.Module):
     """Logits of the four cells from the vectors of a row's image and windows."""
 
@@ -121,7 +141,7 @@ class Decision(nn.Module):
         self.members = network.members
         self.cells = network.cells
 
-    def forward(
+    def forward(  # noqa: PLR0913, PLR0917 - the graph's inputs
         self,
         image: Float[Tensor, "rows image_tokens image_width"],
         image_present: Bool[Tensor, " rows"],
@@ -129,8 +149,13 @@ class Decision(nn.Module):
         roles: Int[Tensor, "rows slots"],
         ordinals: Int[Tensor, "rows slots"],
         lexical: Float[Tensor, "rows members classes"] | None = None,
+        exchanges: Float[Tensor, "rows exchange_width"] | None = None,
     ) -> Float[Tensor, "rows cells"]:
-        """Uncalibrated logits of all members together; `lexical` is what each channel says."""
+        """Uncalibrated logits of all members together.
+
+        `lexical` is what each lexical channel says, `exchanges` what the language model made of a
+        row: the mean of its windows' vectors.
+        """
         said = []
         for index, member in enumerate(cast("list[Member]", list(self.members))):
             text = windows[:, :, index if windows.shape[2] > 1 else 0]
@@ -144,6 +169,8 @@ class Decision(nn.Module):
                 voices.append(
                     member.probed(image, image_present=image_present, text=text, roles=roles)
                 )
+            if member.language is not None:
+                voices.append(member.language(exchanges))
             said.append(member.joined(voices))
         return self.cells(torch.stack(said).mean(dim=0))
 

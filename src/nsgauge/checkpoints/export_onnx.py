@@ -12,11 +12,12 @@ import torch
 from nsgauge.checkpoints.bundle import CARD, Bundle
 from nsgauge.checkpoints.card import model_card
 from nsgauge.checkpoints.export_example import EXAMPLE, NOTE
-from nsgauge.checkpoints.export_graphs import Decision, WindowVectors
+from nsgauge.checkpoints.export_graphs import Decision, ExchangeVectors, WindowVectors
 from nsgauge.checkpoints.export_reading import (
     FORMAT,
     FORMAT_KEY,
     GRAPHS,
+    LANGUAGE,
     LEXICAL,
     SETTINGS,
     TOKENIZER,
@@ -25,6 +26,7 @@ from nsgauge.checkpoints.export_tokenizer import stored_text
 from nsgauge.checkpoints.export_tracing import TEXT_AXES, text_inputs, write_graph
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError
+from nsgauge.models.language import SHOWN, STORY
 from nsgauge.models.lexical import LexicalChannel
 from nsgauge.models.network import Network
 from nsgauge.protocol import CELLS, RATE_CELLS, Rate
@@ -36,7 +38,9 @@ ONNX_FOLDER = FolderKind(
     noun="ONNX folder",
     marker=SETTINGS,
     key=FORMAT_KEY,
-    names=frozenset({*GRAPHS, SETTINGS, TOKENIZER, LEXICAL, CARD, EXAMPLE_FILE, *RUNTIME.values()}),
+    names=frozenset(
+        {*GRAPHS, *LANGUAGE, SETTINGS, TOKENIZER, LEXICAL, CARD, EXAMPLE_FILE, *RUNTIME.values()}
+    ),
 )
 
 
@@ -49,28 +53,25 @@ def export_onnx(bundle: Bundle, *, out: Path, overwrite: bool = False) -> None:
         overwrite: Replace such a folder.
 
     Raises:
-        BundleError: the package onnxscript isn't installed, the tokenizer is of a kind that can't
-            be written down, or there is a language model.
+        BundleError: the package onnxscript isn't installed, or a tokenizer is of a kind that can't
+            be written down.
         DataError: `out` is taken.
     """
-    if bundle.exchanges is not None:
-        raise BundleError(
-            "this classifier has a language channel, whose model isn't exported to ONNX: take "
-            "--to merged, or train without (channels.language=null)"
-        )
     _require("onnxscript")
     tokenizer, text = stored_text(bundle.towers.tokenizer, context=bundle.towers.text_context)
     with new_folder(out, overwrite=overwrite, kind=ONNX_FOLDER) as folder:
         (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         _write_graphs(bundle.network, folder=folder, side_px=bundle.towers.image_side_px)
+        language = _write_language(bundle, folder=folder)
         if bundle.manifest.network.channels.lexical is not None:
             np.savez(folder / LEXICAL, allow_pickle=False, **_channels(bundle.network))
         _write_program(folder)
         card = model_card(bundle.manifest)
         (folder / CARD).write_text(f"{card}\n{NOTE}", encoding="utf-8")
-        names = (*GRAPHS, TOKENIZER, LEXICAL)
+        names = (*GRAPHS, *LANGUAGE, TOKENIZER, LEXICAL)
         settings = _settings(bundle) | {
             "text": text.model_dump(mode="json"),
+            "language": language,
             "files": {n: file_digest(folder / n) for n in names if (folder / n).is_file()},
         }
         content = json.dumps(settings, indent=2)
@@ -105,9 +106,30 @@ def _write_graphs(network: Network, *, folder: Path, side_px: int) -> None:
     if network.settings.channels.lexical is not None:
         settings = network.settings
         inputs["lexical"] = torch.zeros(rows, settings.members, len(settings.classes))
+    if network.language_tower is not None:
+        inputs["exchanges"] = torch.zeros(rows, network.language_tower.token_width)
     per_slot = ("windows", "roles", "ordinals")
     axes = {name: ("rows", "slots") if name in per_slot else ("rows",) for name in inputs}
     write_graph(Decision(network), decision, inputs=inputs, axes=axes, output="logits")
+
+
+def _write_language(bundle: Bundle, *, folder: Path) -> dict[str, Any] | None:
+    """The language model's graph and tokenizer, and how it is told exchanges; None without one."""
+    reader, tower = bundle.exchanges, bundle.network.language_tower
+    if reader is None or tower is None:
+        return None
+    graph, tokenizer = (folder / name for name in LANGUAGE)
+    windows = text_inputs(tower)
+    write_graph(ExchangeVectors(tower), graph, inputs=windows, axes=TEXT_AXES, output="windows")
+    context = reader.policy.window_tokens or tower.shape.context
+    content, text = stored_text(reader.tokenizer, context=context)
+    tokenizer.write_text(content, encoding="utf-8")
+    return {
+        "text": text.model_dump(mode="json"),
+        "windows": reader.policy.model_dump(mode="json"),
+        "story": STORY,
+        "shown": SHOWN,
+    }
 
 
 def _settings(bundle: Bundle) -> dict[str, Any]:

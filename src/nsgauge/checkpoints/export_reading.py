@@ -22,8 +22,10 @@ SETTINGS = "classifier.json"
 TOKENIZER = "tokenizer.json"
 LEXICAL = "lexical.npz"
 GRAPHS = ("text.onnx", "image.onnx", "decision.onnx")
+LANGUAGE = ("language.onnx", "language_tokenizer.json")
+"""There where a language model reads the exchange."""
 FORMAT_KEY = "nsgauge_onnx"
-FORMAT = 1
+FORMAT = 2
 
 CHARACTERS_READ = 200_000
 """Past this a text is cut."""
@@ -133,6 +135,25 @@ class Reader:
         cut = any(len(text) > CHARACTERS_READ for text in texts)
         truncated = cut or any(len(windows) > cap for _, windows in parts)
         return Reading(tuple(slots), tuple(stretches[:cap]), truncated)
+
+    def exchange(
+        self, triple: Triple, *, captions: bool | str, told: Mapping[str, Any]
+    ) -> tuple[Window, ...]:
+        """The windows of the exchange, told as a story, that hold a stretch of the response.
+
+        Args:
+            triple: As for `read`.
+            captions: As for `read`.
+            told: How the story begins, and how it says what the picture shows.
+        """
+        caption = triple.caption if captions and triple.image is None else None
+        shown = told["shown"].format(caption=caption) if caption else ""
+        story = Triple(
+            prompt=told["story"].format(shown=shown, prompt=triple.prompt),
+            response=f" {triple.response}",
+        )
+        slots = self.read(story, captions=False).slots
+        return tuple(slot.window for slot in slots if ROLES[slot.role] == "joint")
 
     def _ids(self, text: str) -> Ids:
         readable = (

@@ -18,6 +18,7 @@ from nsgauge.checkpoints.export_reading import (
     FORMAT,
     FORMAT_KEY,
     GRAPHS,
+    LANGUAGE,
     LEXICAL,
     SETTINGS,
     TOKENIZER,
@@ -59,6 +60,14 @@ class OnnxClassifier:
         self._text, self._image, self._decision = (
             session(folder / name, threads=threads) for name in GRAPHS
         )
+        if self._settings["language"] is not None:
+            graph, tokenizer = (folder / name for name in LANGUAGE)
+            self._language = session(graph, threads=threads)
+            self._exchanges = Reader(
+                tokenizer.read_text(encoding="utf-8"),
+                text=self._settings["language"]["text"],
+                windows=self._settings["language"]["windows"],
+            )
         self._channels: list[tuple[Array, ...]] = []
         if self._settings["lexical"] is not None:
             # Arrays alone: pickle is refused.
@@ -91,6 +100,8 @@ class OnnxClassifier:
             }
             if self._channels:
                 inputs["lexical"] = self._words([readings[row].response for row in rows])
+            if self._settings["language"] is not None:
+                inputs["exchanges"] = self._told([triples[row] for row in rows])
             cells = iter(self._calibrated(run(self._decision, inputs)))
         for said, reading in zip(status, readings, strict=True):
             row = {"status": said, "truncated": reading.truncated}
@@ -111,10 +122,7 @@ class OnnxClassifier:
 
     def _windows(self, rows: Sequence[Sequence[Slot]]) -> dict[str, Array]:
         """What the decision reads of the rows' windows; each distinct one is encoded once."""
-        distinct = {slot.window for slots in rows for slot in slots}
-        windows = sorted(distinct, key=lambda window: (len(window.ids), window))
-        vectors = np.concatenate([self._read(chunk) for chunk in _chunks(windows)])
-        index = {window: place for place, window in enumerate(windows)}
+        vectors, index = _read_once(self._text, [slot.window for slots in rows for slot in slots])
         shape = (len(rows), max(map(len, rows)))
         places, ordinals = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         roles = np.full(shape, -1)
@@ -125,13 +133,14 @@ class OnnxClassifier:
             ordinals[row, held] = [slot.ordinal for slot in slots]
         return {"windows": vectors[places], "roles": roles, "ordinals": ordinals}
 
-    def _read(self, windows: Sequence[Window]) -> Array:
-        lengths = np.array([len(window.ids) for window in windows])
-        ids, segments = (np.zeros((len(windows), lengths.max()), np.int64) for _ in range(2))
-        for row, window in enumerate(windows):
-            ids[row, : lengths[row]] = window.ids
-            segments[row, : lengths[row]] = window.segments
-        return run(self._text, {"ids": ids, "segments": segments, "lengths": lengths})
+    def _told(self, triples: Sequence[Triple]) -> Array:
+        """What the language model makes of each exchange: the mean of its windows' vectors."""
+        captions, told = self._settings["captions"], self._settings["language"]
+        rows = [self._exchanges.exchange(t, captions=captions, told=told) for t in triples]
+        vectors, index = _read_once(
+            self._language, [window for windows in rows for window in windows]
+        )
+        return np.stack([vectors[[index[w] for w in windows]].mean(axis=0) for windows in rows])
 
     def _pictures(self, triples: Sequence[Triple]) -> tuple[Array, list[int | None]]:
         """Vectors of distinct pictures, and each row's place: -1 if it can't be read."""
@@ -166,7 +175,8 @@ def verified(folder: Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or settings.get(FORMAT_KEY) != FORMAT:
         raise ValueError(f"{folder / SETTINGS}: expected {FORMAT_KEY} {FORMAT}; export again")
     lexical = () if settings["lexical"] is None else (LEXICAL,)
-    for name in (*GRAPHS, TOKENIZER, *lexical):
+    language = () if settings["language"] is None else LANGUAGE
+    for name in (*GRAPHS, TOKENIZER, *lexical, *language):
         found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         if found != settings["files"].get(name):
             raise ValueError(f"{folder / name}: not the file that was exported; copy it again")
@@ -190,6 +200,24 @@ def _status(triple: Triple, *, image: int | None) -> str:
     if not triple.response.strip():
         return "empty_response"
     return "image_error" if image == -1 else "scored"
+
+
+def _read_once(
+    graph: onnxruntime.InferenceSession, windows: Sequence[Window]
+) -> tuple[Array, dict[Window, int]]:
+    """Vectors of the distinct windows, and each one's place among them."""
+    distinct = sorted(set(windows), key=lambda window: (len(window.ids), window))
+    vectors = np.concatenate([_vectors(graph, chunk) for chunk in _chunks(distinct)])
+    return vectors, {window: place for place, window in enumerate(distinct)}
+
+
+def _vectors(graph: onnxruntime.InferenceSession, windows: Sequence[Window]) -> Array:
+    lengths = np.array([len(window.ids) for window in windows])
+    ids, segments = (np.zeros((len(windows), lengths.max()), np.int64) for _ in range(2))
+    for row, window in enumerate(windows):
+        ids[row, : lengths[row]] = window.ids
+        segments[row, : lengths[row]] = window.segments
+    return run(graph, {"ids": ids, "segments": segments, "lengths": lengths})
 
 
 def _chunks(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:

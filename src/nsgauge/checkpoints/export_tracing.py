@@ -26,21 +26,22 @@ def write_graph(
     """Export a module in eval mode as one file.
 
     Args:
-        module: Takes the inputs in their order.
+        module: Takes the inputs by their names.
         path: Of the new file.
         inputs: Examples, by the names that the graph gives them.
         axes: Of each input, the names of its first axes; these may have any size.
         output: The output's name.
     """
     dimensions = {name: torch.export.Dim(name) for names in axes.values() for name in names}
-    shapes = tuple(
-        {place: dimensions[name] for place, name in enumerate(axes[key])} for key in inputs
-    )
+    shapes = {
+        key: {place: dimensions[name] for place, name in enumerate(axes[key])} for key in inputs
+    }
     with _quietly(), torch.inference_mode():
         torch.onnx.export(
             module.eval(),
-            tuple(inputs.values()),
+            (),
             path,
+            kwargs=dict(inputs),
             input_names=list(inputs),
             output_names=[output],
             dynamic_shapes=shapes,

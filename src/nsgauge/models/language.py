@@ -16,6 +16,9 @@ from nsgauge.models.towers.pair import Towers
 from nsgauge.models.towers.text import TextTower
 from nsgauge.models.windows import RowReader, WindowPolicy
 
+STORY = "user\nA person showed a picture{shown} and asked: {prompt}"
+SHOWN = " of {caption}"
+"""How an exchange begins, and what stands for `shown` where the picture is described."""
 HEAD_TOKENS = 128
 """Of an exchange's beginning, caption and prompt, are read at most."""
 
@@ -38,6 +41,10 @@ class ExchangeReader:
 
     A picture that isn't described is only mentioned: this channel sees words alone.
 
+    Attributes:
+        tokenizer: The language model's, with what an exchange has between its two texts.
+        policy: Of its windows.
+
     Args:
         tokenizer: Of the language model.
         settings: How much it reads at once.
@@ -45,12 +52,9 @@ class ExchangeReader:
 
     def __init__(self, tokenizer: TextTokenizer, *, settings: LanguageSettings) -> None:
         line, answered = tokenizer.ids(["\n", "An assistant answered:"])
-        policy = WindowPolicy(window_tokens=settings.window_tokens, prompt_tokens=HEAD_TOKENS)
-        self._rows = RowReader(
-            tokenizer.between_lines(end=line[-1], between=answered),
-            context=settings.window_tokens,
-            policy=policy,
-        )
+        self.tokenizer = tokenizer.between_lines(end=line[-1], between=answered)
+        self.policy = WindowPolicy(window_tokens=settings.window_tokens, prompt_tokens=HEAD_TOKENS)
+        self._rows = RowReader(self.tokenizer, context=settings.window_tokens, policy=self.policy)
 
     def columns(
         self, prompts: Sequence[str], *, responses: Sequence[str], captions: Sequence[str | None]
@@ -87,8 +91,8 @@ def of_rows(
 
 
 def _told(prompt: str, *, caption: str | None) -> str:
-    shown = f" of {caption}" if caption else ""
-    return f"user\nA person showed a picture{shown} and asked: {prompt}"
+    shown = SHOWN.format(caption=caption) if caption else ""
+    return STORY.format(shown=shown, prompt=prompt)
 
 
 def _joint(rows: RowWindows) -> RowWindows:

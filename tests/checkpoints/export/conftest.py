@@ -18,20 +18,22 @@ from nsgauge.checkpoints.manifest import BundleManifest
 from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.classes import CellClass
 from nsgauge.models.fusion import FusionSettings
+from nsgauge.models.language import LanguageSettings, exchange_reader
 from nsgauge.models.lexical import LexicalChannel, LexicalSettings
 from nsgauge.models.lora import LoraSettings
-from nsgauge.models.network import NetworkSettings, build_network
+from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.pooling import PoolingSettings
 from nsgauge.models.probe import LinearProbe, ProbeSettings
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.image import ImageTower, Normalisation, VitShape, VitTower
-from nsgauge.models.towers.pair import Towers
+from nsgauge.models.towers.pair import LanguageModel, Towers
 from nsgauge.models.towers.siglip import SiglipShape, SiglipTower
 from nsgauge.models.towers.text import TextShape, TextTower
 from nsgauge.models.towers.transformer import TransformerShape
 from nsgauge.models.windows import RowReader, WindowPolicy
 from nsgauge.protocol import CELLS
 from nsgauge.records import Triple
+from tests.tiny_llama import TOKENS
 
 CONTEXT = 24
 SIDE = 32
@@ -47,6 +49,11 @@ COMMITTEE = NetworkSettings(
         lexical=LexicalSettings(grams=64, share=0.4), probe=ProbeSettings(share=0.3)
     ),
 )
+WITH_LANGUAGE = ChannelSettings(
+    lexical=LexicalSettings(grams=64, share=0.5),
+    probe=ProbeSettings(share=0.1),
+    language=LanguageSettings(share=0.2),
+)
 PLAIN = NetworkSettings(lora=NO_ADAPTERS, fusion=COMMITTEE.fusion, ordinals=3)
 
 FILES = {"lora.safetensors": "0", "heads.safetensors": "0"}
@@ -57,12 +64,17 @@ MakeBundle = Callable[..., Bundle]
 def make_bundle(manifest: BundleManifest) -> MakeBundle:
     """A classifier in memory: `bert`, `mpnet`, `clip`, `siglip` or `llama` towers, random weights.
 
-    The committee has two members with pools, eight classes and both channels.
+    The committee has two members with pools, eight classes, a lexical channel and a probe; with
+    `language`, a language model too.
     """
 
-    def make(kind: str, *, committee: bool = False, **policy: object) -> Bundle:
+    def make(
+        kind: str, *, committee: bool = False, language: bool = False, **policy: object
+    ) -> Bundle:
         torch.manual_seed(len(kind))
         network = COMMITTEE if committee else PLAIN
+        if language:
+            network = network.model_copy(update={"channels": WITH_LANGUAGE})
         towers = Towers(
             image=_image_tower(kind).eval(),
             text=TextTower(_text_shape(kind)).eval(),
@@ -71,6 +83,7 @@ def make_bundle(manifest: BundleManifest) -> MakeBundle:
             image_side_px=SIDE,
             resize="squash" if kind == "siglip" else "crop",
             fingerprint="0" * 64,
+            language=_language_model() if language else None,
         )
         built = build_network(towers, settings=network).eval()
         _randomise(built)
@@ -83,6 +96,7 @@ def make_bundle(manifest: BundleManifest) -> MakeBundle:
             network=built.requires_grad_(requires_grad=False),
             towers=towers,
             reader=RowReader(towers.tokenizer, context=CONTEXT, policy=windows),
+            exchanges=exchange_reader(towers, settings=network.channels.language),
             seen=frozenset({"a" * 16, "b" * 16}),
             fingerprint="f" * 64,
         )
@@ -90,17 +104,27 @@ def make_bundle(manifest: BundleManifest) -> MakeBundle:
     return make
 
 
-def _randomise(network: torch.nn.Module) -> None:
+def _randomise(network: Network) -> None:
     generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            centre = 1.0 if name.endswith("norm.weight") else 0.0
-            parameter.copy_(centre + 0.3 * torch.randn(parameter.shape, generator=generator))
+    for name, parameter in network.named_parameters():
+        if not name.startswith("language_tower"):
+            _fill(parameter, name=name, generator=generator)
+    if network.language_tower is not None:
+        # Of its own generator: all else is the same with it and without.
+        own = torch.Generator().manual_seed(2)
+        for name, parameter in network.language_tower.named_parameters():
+            _fill(parameter, name=name, generator=own)
     for channel in (m for m in network.modules() if isinstance(m, LexicalChannel)):
         _teach(channel, generator=generator)
     for probe in (m for m in network.modules() if isinstance(m, LinearProbe)):
         probe.weight.copy_(0.1 * torch.randn(probe.weight.shape, generator=generator))
         probe.bias.copy_(torch.randn(probe.bias.shape, generator=generator))
+
+
+@torch.no_grad()
+def _fill(parameter: torch.Tensor, *, name: str, generator: torch.Generator) -> None:
+    centre = 1.0 if name.endswith("norm.weight") else 0.0
+    parameter.copy_(centre + 0.3 * torch.randn(parameter.shape, generator=generator))
 
 
 def _teach(channel: LexicalChannel, *, generator: torch.Generator) -> None:
@@ -140,6 +164,24 @@ def _text_shape(kind: str) -> TextShape:
         projection=None if embedding_norm else 12,
         projection_bias=kind == "siglip",
         padded=kind == "siglip",
+    )
+
+
+def _language_model() -> LanguageModel:
+    """Reads bytes; without its last layer, so without a norm at its end."""
+    shape = TextShape(
+        transformer=_transformer("llama"),
+        vocabulary=len(TOKENS),
+        context=512,
+        pooling="mean",
+        embedding_norm=False,
+        projection=None,
+        final_norm=False,
+    )
+    vocabulary = {token: number for number, token in enumerate(TOKENS)}
+    return LanguageModel(
+        tower=TextTower(shape).eval(),
+        tokenizer=TextTokenizer.chat(vocabulary, merges=[("i", "t")]),
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -33,16 +32,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def exported(make_bundle, tmp_path_factory):
-    """A committee with pools and words, and the folder that was made of it."""
-    bundle = make_bundle("bert", committee=True, caption_tokens=4)
+def exported(make_bundle, annotations_unchecked, tmp_path_factory):
+    """A committee with pools and every channel, and the folder that was made of it."""
+    bundle = make_bundle("bert", committee=True, language=True, caption_tokens=4)
     folder = tmp_path_factory.mktemp("exported") / "onnx"
-    # The exporter traces with symbols where the annotations, checked in tests, say int.
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
+    with annotations_unchecked():
         export_onnx(bundle, out=folder)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
     return bundle, folder
 
 
@@ -95,9 +90,27 @@ def test_captions_that_always_stand_in_hide_the_picture(exported, triples, tmp_p
     assert np.abs(cells - wanted.cells[scored]).max() <= 1e-5
 
 
+def test_the_exchange_is_told_as_the_settings_say(exported, triples, tmp_path):
+    """A story in other words leads to other numbers; one that spells a place out stays text."""
+    bundle, folder = exported
+    told = [replace(triples[5], prompt="{shown} {prompt}", caption="{caption}"), triples[6]]
+    rows = [OnnxTriple(prompt=t.prompt, response=t.response, caption=t.caption) for t in told]
+    wanted = Classifier(bundle, device="cpu").score(told)
+    copy = tmp_path / "story"
+    shutil.copytree(folder, copy)
+    cells = [[row[cell] for cell in CELLS] for row in OnnxClassifier(copy).score(rows)]
+    assert np.abs(cells - wanted.cells).max() <= 1e-5
+    settings = json.loads((copy / "classifier.json").read_text())
+    settings["language"]["story"] = "user\nSomebody said something."
+    (copy / "classifier.json").write_text(json.dumps(settings))
+    others = [[row[cell] for cell in CELLS] for row in OnnxClassifier(copy).score(rows)]
+    assert np.abs(np.subtract(others, cells)).max() > 1e-3
+
+
 def test_a_file_that_isnt_the_one_exported_is_refused(exported, tmp_path):
     _, folder = exported
-    for name in ("decision.onnx", "tokenizer.json", "lexical.npz"):
+    names = ("decision.onnx", "tokenizer.json", "lexical.npz", "language_tokenizer.json")
+    for name in names:
         copy = tmp_path / name
         shutil.copytree(folder, copy)
         (copy / name).write_bytes((copy / name).read_bytes() + b" ")
@@ -110,8 +123,8 @@ def test_another_format_is_refused(exported, tmp_path):
     copy = tmp_path / "other"
     shutil.copytree(folder, copy)
     settings = json.loads((copy / "classifier.json").read_text())
-    (copy / "classifier.json").write_text(json.dumps(settings | {"nsgauge_onnx": 2}))
-    with pytest.raises(ValueError, match="expected nsgauge_onnx 1; export again"):
+    (copy / "classifier.json").write_text(json.dumps(settings | {"nsgauge_onnx": 1}))
+    with pytest.raises(ValueError, match="expected nsgauge_onnx 2; export again"):
         OnnxClassifier(copy)
 
 

@@ -3,7 +3,6 @@
 import copy
 from dataclasses import replace
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -17,14 +16,10 @@ from nsgauge.models.towers.packing import Packed, Window
 
 
 @pytest.fixture(scope="module")
-def int8(bundle):
+def int8(bundle, annotations_unchecked):
     """The bundle with its text tower in int8."""
-    # The exporter traces with symbols where the annotations, checked in tests, say int.
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
+    with annotations_unchecked():
         return quantised(bundle)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def _windows(lengths: list[int]) -> list[Window]:

@@ -1,4 +1,4 @@
-"""Scoring in int8 on a CPU: the text tower's linears in ONNX Runtime, behind a parity gate.
+"""Scoring in int8 on a CPU: what reads text, in ONNX Runtime, behind a parity gate.
 
 The image tower stays in fp32: every picture is encoded once, and its vectors are kept for runs in
 either arithmetic.
@@ -56,8 +56,8 @@ class QuantisedTower(TextTower):
     def __init__(self, tower: TextTower, *, pooled: bool) -> None:
         nn.Module.__init__(self)
         self.shape = tower.shape
-        # The one part of the tower that is kept: it tells torch where the tower is.
-        self.norm = tower.norm
+        # A tower is where its parameters are; of the one given, none is kept.
+        self.on_cpu = nn.Parameter(torch.empty(0), requires_grad=False)
         self._pooled = pooled
         _require_packages()
         with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ class QuantisedTower(TextTower):
 
 
 def quantised(bundle: Bundle) -> Bundle:
-    """The same classifier with its text tower in int8; the one given stays as it is.
+    """The same classifier with text tower and language model in int8; the one given stays.
 
     Raises:
         ScoringError: a package is missing, or the classifier isn't on the CPU.
@@ -113,7 +113,10 @@ def quantised(bundle: Bundle) -> Bundle:
     if next(network.parameters()).device.type != "cpu":
         raise ScoringError("int8 is for CPUs: leave --precision out, or pass --device cpu")
     tower = QuantisedTower(network.text_tower, pooled=not network.pools_tokens)
-    towers = replace(bundle.towers, text=tower)
+    language = bundle.towers.language
+    if language is not None:
+        language = replace(language, tower=QuantisedTower(language.tower, pooled=False))
+    towers = replace(bundle.towers, text=tower, language=language)
     # Its own members are never used: no memory for them, and no random numbers.
     with torch.device("meta"):
         other = Network(towers, settings=network.settings)
