@@ -212,9 +212,10 @@ METHODS: dict[str, Method] = {
     "mpnet-without-language": from_recipe(
         "msts-mpnet", "channels.language=null", own_teacher=PEOPLE
     ),
+    "mpnet-fitted": from_recipe("msts-mpnet", "channels.fit_shares=true", own_teacher=PEOPLE),
     "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
 }
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
 LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
 attention pools, the annotators and their classes, the lexical channel, the linear probe, the
-language model, the larger text tower."""
+language model, the larger text tower; and once with shares that held-out rows choose."""

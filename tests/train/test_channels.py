@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 
 from nsgauge.data.split import Side
 from nsgauge.models.channels import ChannelSettings
@@ -17,9 +18,11 @@ from nsgauge.models.network import NetworkSettings, build_network
 from nsgauge.models.row_windows import RowText
 from nsgauge.protocol import CELLS, OBSERVATIONS, Grounding, Safety
 from nsgauge.records import Triple
-from nsgauge.train.channels import class_shares, fit_channels
+from nsgauge.train import channels as channels_module
+from nsgauge.train.channels import class_shares, fit_channels, weigh_channels
 from nsgauge.train.corpus import Corpus
 from nsgauge.train.lexical import fit_lexical
+from nsgauge.train.shares import fit_shares
 
 # Two in grounded_safe, one in each other cell.
 CLASSES = tuple(
@@ -170,6 +173,43 @@ def test_each_members_channel_is_fitted_on_the_rows_that_teach_it(learned, tower
         own = response_grams([learned.texts[row] for row in rows], settings=SETTINGS)
         alone = fit_lexical(own, shares=learned.shares[rows].astype(np.float64), settings=SETTINGS)
         torch.testing.assert_close(channel(asked), alone(asked))
+
+
+def test_without_a_committee_validation_chooses_the_shares(towers, monkeypatch):
+    generator = np.random.default_rng(1)
+    label = generator.integers(5, size=400)
+    corpus = corpus_of(
+        said(*(CELLS.index(CLASSES[number].cell) for number in label)),
+        shares=np.eye(5)[label],
+        sides=[
+            [Side.TRAIN, Side.VALIDATION, Side.CALIBRATION, Side.TEST][r % 4] for r in range(400)
+        ],
+    )
+    channels = CHANNELS.model_copy(update={"fit_shares": True})
+    settings = NetworkSettings(
+        lora=LoraSettings(image=False, text=False),
+        fusion=FusionSettings(width=16, layers=1, heads=2),
+        classes=corpus.classes,
+        ordinals=1,
+        channels=channels,
+    )
+    network = build_network(copy.deepcopy(towers), settings=settings)
+    validation = list(range(1, 400, 4))
+    heard = generator.normal(size=(2, 100, 5))
+    heard[0] += np.eye(5)[label[validation]]
+    voices = log_softmax(heard, axis=2)
+
+    def read(_network, **asked):
+        assert list(asked["rows"]) == validation
+        return voices
+
+    monkeypatch.setattr(channels_module, "held_out_voices", read)
+    weigh_channels(network, corpus=corpus, vectors=None)
+    wanted = fit_shares(voices, truth=np.eye(5)[label[validation]], given=channels.shares)
+    found = network.settings.channels.shares
+    assert found == pytest.approx(wanted)
+    assert found != pytest.approx(channels.shares)
+    assert [member.shares for member in network.members] == [found]
 
 
 def test_a_parts_own_labels_dont_reach_the_channel_that_decides_on_it(learned, towers):

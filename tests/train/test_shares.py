@@ -54,13 +54,14 @@ def test_no_other_shares_lose_less_at_any_scale():
     assert loss(found) <= min(map(loss, others)) + 0.02
 
 
-def test_a_voice_that_knows_nothing_keeps_the_least():
+@pytest.mark.parametrize("scale", [0.2, 1.0, 3.0])
+def test_a_voice_that_contradicts_keeps_the_least_at_any_scale(scale):
     voices = drawn(5_000, voices=2)
     generator = np.random.default_rng(3)
-    labels = [generator.choice(CLASSES, p=row) for row in pooled(voices, (1.0, 0.0))]
+    made = pooled(voices, (scale, -0.3 * scale))
+    labels = [generator.choice(CLASSES, p=row) for row in made]
     found = fit_shares(voices, truth=np.eye(CLASSES)[labels], given=(0.5, 0.5))
-    assert found[1] == pytest.approx(LEAST, abs=0.03)
-    assert min(found) >= LEAST
+    assert found == pytest.approx((1 - LEAST, LEAST), abs=1e-4)
 
 
 def test_few_rows_leave_the_given_shares():

@@ -34,7 +34,7 @@ from nsgauge.checkpoints.export_reading import (
 Array = NDArray[Any]
 
 PADDED_TOKENS = 2048
-"""In one run of the text graph."""
+"""In one run of a graph that reads text."""
 ROWS = 64
 """In one run of the decision graph."""
 

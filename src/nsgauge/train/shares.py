@@ -21,8 +21,8 @@ def fit_shares(
 ) -> tuple[float, ...]:
     """The shares of a weighted mean of log-probabilities that loses least, in nats a row.
 
-    The sum of the weights is free while they are fitted, and one in what is returned: the
-    calibrator that follows sets the scale. The loss is convex in them.
+    The scale is fitted with them and then dropped, for the calibrator that follows sets it. Among
+    shares of at least `LEAST` each, these are the best: the loss is convex in the weights.
 
     Source: log opinion pools, Genest and Zidek 1986, section 3.2; fitted on held-out rows as in
     stacking, Wolpert 1992.
@@ -39,17 +39,16 @@ def fit_shares(
     if len(truth) < ROWS_NEEDED:
         return tuple(given)
 
-    def loss(
-        weights: Float[np.ndarray, " voices"],
-    ) -> tuple[float, Float[np.ndarray, " voices"]]:
-        pooled = np.tensordot(weights, said, axes=1)
+    # Weights are what a voice has of its own and LEAST of the sum, which is as linear as they are.
+    spare = 1 - LEAST * len(said)
+
+    def loss(own: Float[np.ndarray, " voices"]) -> tuple[float, Float[np.ndarray, " voices"]]:
+        pooled = np.tensordot(own + LEAST / spare * own.sum(), said, axes=1)
         logs = pooled - logsumexp(pooled, axis=1, keepdims=True)
         slopes = np.einsum("rc,vrc->v", np.exp(logs) - truth, said)
+        slopes = slopes + LEAST / spare * slopes.sum()
         return -float((truth * logs).sum()) / len(truth), slopes / len(truth)
 
-    bounds = [(LEAST, None)] * len(said)
-    found = minimize(loss, np.array(given), jac=True, bounds=bounds, method="L-BFGS-B").x
-    # Not below LEAST after the sum is one: what is above it is shared out.
-    spare = np.maximum(found / found.sum() - LEAST, 0)
-    shares = LEAST + spare / spare.sum() * (1 - LEAST * len(said))
-    return tuple(float(share) for share in shares)
+    bounds = [(1e-6, None)] * len(said)
+    own = minimize(loss, np.array(given), jac=True, bounds=bounds, method="L-BFGS-B").x
+    return tuple(float(share) for share in LEAST + spare * own / own.sum())

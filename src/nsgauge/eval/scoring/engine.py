@@ -74,8 +74,8 @@ class Engine:
         cache: Folder of vectors that outlives the run; None for none.
         device: Of torch; None takes CUDA where there is one.
         tokens_per_batch: Packed tokens in one forward; None for what suits the device.
-        precision: Of the towers; `auto` is bf16 on CUDA, else fp32. `int8` says that the bundle's
-            text tower is (`quantised`), and keeps its vectors apart.
+        precision: Of the towers; `auto` is bf16 on CUDA, else fp32. `int8` says that what
+            reads the bundle's texts is (`quantised`), and keeps its vectors apart.
         watch: Told where the time goes.
 
     Raises:

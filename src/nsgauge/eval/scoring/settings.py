@@ -12,7 +12,7 @@ class ScoringSettings(Settings):
 
     `controls_rows` caps the rows of the control runs, 0 leaves them out; the rows are drawn by
     `seed`. `tokens_per_batch` bounds the memory of one forward; None is what suits the device.
-    `precision` is the towers'; `auto` is bf16 on CUDA, else fp32; `int8` is for a text tower
+    `precision` is the towers'; `auto` is bf16 on CUDA, else fp32; `int8` is for a bundle
     that was made so (`quantised`).
     """
 
