@@ -121,6 +121,7 @@ def test_a_committee_on_towers_that_adapt_is_refused():
         ("pooling.queries=65", "queries"),
         ("channels.lexical.share=1", "share"),
         ("channels.probe.share=0.5", "adapted"),
+        ("channels.fit_shares=true", "fit_shares is for channels, and there are none"),
         ("windows.caption_tokens=-1", "caption_tokens"),
     ],
 )

@@ -35,10 +35,9 @@ def fit_shares(
     Returns:
         At least `LEAST` each, summing to one.
     """
-    said = voices.astype(np.float64)
     if len(truth) < ROWS_NEEDED:
         return tuple(given)
-
+    said = voices.astype(np.float64)
     # Weights are what a voice has of its own and LEAST of the sum, which is as linear as they are.
     spare = 1 - LEAST * len(said)
 
