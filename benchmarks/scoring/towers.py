@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.scoring import world
+from benchmarks.scoring.peers import transformers_text
 from benchmarks.scoring.rounds import Row, compared, row
-from nsgauge.eval.scoring.engine import TOKENS_PER_BATCH
+from nsgauge.eval.scoring.placement import SIZES
 from nsgauge.models.lora import LoraSettings, add_lora, merge_lora
 from nsgauge.models.prediction import batches_under_budget
 from nsgauge.models.towers.convert import text_tower
@@ -18,7 +19,7 @@ from nsgauge.models.towers.text import TextTower
 from nsgauge.models.windows import RowReader, WindowPolicy
 
 SIDE = 2048
-BUDGET = TOKENS_PER_BATCH["cpu"]
+BUDGET = SIZES["cpu"].tokens
 
 
 def text_flops(tower: TextTower, *, tokens: int) -> float:
@@ -102,7 +103,7 @@ def c2(*, prompts: bool) -> list[Row]:
     kind, least = ("prompts", 2.0) if prompts else ("responses", 1.1)
     for peer, encode in {
         "open_clip, padded": model.encode_text,
-        "transformers CLIPTextModel, padded": _transformers_text(model),
+        "transformers CLIPTextModel, padded": transformers_text(model),
     }.items():
 
         def padded_run(encode: Callable[[Tensor], Tensor] = encode) -> Tensor:
@@ -124,48 +125,6 @@ def c2(*, prompts: bool) -> list[Row]:
             )
         )
     return rows
-
-
-def _transformers_text(model: Any) -> Callable[[Tensor], Tensor]:
-    """Hugging Face's CLIP text model with open_clip's weights."""
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection  # noqa: PLC0415 - a peer
-
-    config = CLIPTextConfig(
-        vocab_size=49_408,
-        hidden_size=512,
-        intermediate_size=2048,
-        num_hidden_layers=12,
-        num_attention_heads=8,
-        projection_dim=512,
-        max_position_embeddings=77,
-        hidden_act="gelu",
-        eos_token_id=49_407,
-    )
-    peer: Any = CLIPTextModelWithProjection(config)
-    peer.eval()
-    state, theirs = model.state_dict(), dict(peer.named_parameters())
-    names = {
-        "text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],
-        "text_model.embeddings.position_embedding.weight": state["positional_embedding"],
-        "text_model.final_layer_norm.weight": state["ln_final.weight"],
-        "text_model.final_layer_norm.bias": state["ln_final.bias"],
-        "text_projection.weight": state["text_projection"].T,
-    }
-    parts = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc"}
-    parts |= {"mlp.fc2": "mlp.c_proj", "self_attn.out_proj": "attn.out_proj"}
-    for layer in range(12):
-        ours, prefix = f"text_model.encoder.layers.{layer}.", f"transformer.resblocks.{layer}."
-        for kind in ("weight", "bias"):
-            for name, source in parts.items():
-                names[f"{ours}{name}.{kind}"] = state[f"{prefix}{source}.{kind}"]
-            fused = state[f"{prefix}attn.in_proj_{kind}"].chunk(3)
-            for name, chunk in zip(("q_proj", "k_proj", "v_proj"), fused, strict=True):
-                names[f"{ours}self_attn.{name}.{kind}"] = chunk
-    with torch.no_grad():
-        for name, parameter in theirs.items():
-            known = name if name in names else f"text_model.{name}"
-            parameter.copy_(names[known])
-    return lambda ids: peer(input_ids=ids).text_embeds
 
 
 def c3() -> Row:

@@ -58,6 +58,10 @@ def score(
             "once rows of the data have shown that it changes next to nothing."
         ),
     ] = "auto",
+    compile_: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the towers (CUDA, bf16): a minute, once."),
+    ] = False,
     estimate: Annotated[
         bool, typer.Option(help="Score a few rows, say what all will take, write nothing.")
     ] = False,
@@ -82,6 +86,7 @@ def score(
             "rows_per_shard": rows_per_shard,
             "controls_rows": controls_rows,
             "precision": precision,
+            "compiled": compile_,
         },
         source="options",
     )

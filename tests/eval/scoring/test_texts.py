@@ -1,5 +1,6 @@
 """Text vectors: each distinct window once, short ones kept, the same bytes in any company."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,18 @@ import pyarrow as pa
 import pytest
 import torch
 
+from nsgauge.errors import SettingsError
 from nsgauge.eval.scoring import texts
 from nsgauge.eval.scoring.engine import Engine
-from nsgauge.eval.scoring.memory import Budget
-from nsgauge.eval.scoring.texts import SHORT_TOKENS, TextVectors
+from nsgauge.eval.scoring.memory import SHORT_TOKENS, Budget
+from nsgauge.eval.scoring.placement import fix_shapes, placed
+from nsgauge.eval.scoring.texts import TextVectors
 from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
 from nsgauge.models.prediction import RowBatch, cell_logits, read_windows
+from nsgauge.models.towers.fixed import FixedTower
+from nsgauge.models.towers.text import TextShape, TextTower
+from nsgauge.models.towers.transformer import TransformerShape
 from nsgauge.protocol import CELLS
 from nsgauge.records import TRIPLES_SCHEMA
 
@@ -36,10 +42,10 @@ def read_counts(monkeypatch) -> list[int]:
 
 @pytest.fixture
 def vectors_on(bundle):
-    def made(*, folder=None, tokens=1024) -> TextVectors:
+    def made(*, folder=None, tokens=1024, network=None, budget=None) -> TextVectors:
         return TextVectors(
-            bundle.network,
-            budget=Budget(tokens),
+            network or bundle.network,
+            budget=budget or Budget(tokens),
             prompts=VectorStore(folder, key="k"),
             answers=VectorStore(None, key="k"),
             watch=Watch(),
@@ -138,3 +144,55 @@ def test_the_engine_decides_as_the_network_does_on_whole_rows(bundle, engine: En
     wanted = bundle.manifest.calibrator.probabilities(logits)
     found = np.stack([scores[cell].to_numpy() for cell in CELLS], axis=1)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_towers_that_read_in_fixed_shapes_read_as_before(bundle, vectors_on, monkeypatch):
+    rows = rows_of(bundle, prompts=["Why?", "Is it?"] * 3, responses=[*SHORT, *LONG])
+    wanted = read(vectors_on(), rows)
+    network, budget = deepcopy(bundle.network), Budget(600, short_tokens=128)
+    for _ in range(2):
+        # The second time, what the first left is not wrapped again.
+        fix_shapes(network, texts=budget, exchanges=budget, compiled=None)
+        assert not isinstance(network.text_tower.tower, FixedTower)
+    shapes = set()
+    plain = network.text_tower.tower
+    between = plain.read
+
+    def watched(ids, **given):
+        shapes.add((len(ids), len(given["layout"].bounds)))
+        return between(ids, **given)
+
+    monkeypatch.setattr(plain, "read", watched)
+    found = read(vectors_on(network=network, budget=budget), rows)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    assert shapes == {(128, 17), (600, 13)}
+
+
+def test_compiling_is_for_cuda_in_half_precision(bundle):
+    for precision in ("auto", "fp32"):
+        with pytest.raises(SettingsError, match="--compile is for CUDA in bf16"):
+            placed(bundle.network, budgets=[Budget(9)] * 2, precision=precision, compiled=True)
+
+
+def test_a_tower_that_takes_no_offsets_is_left_alone_and_never_compiled(bundle):
+    network = deepcopy(bundle.network)
+    shape = TransformerShape(width=8, layers=1, heads=2, hidden=8, distance_buckets=4)
+    mpnet = TextTower(
+        TextShape(
+            transformer=shape,
+            vocabulary=9,
+            context=8,
+            pooling="mean",
+            embedding_norm=True,
+            projection=None,
+        )
+    )
+    for precision in ("auto", "bf16"):
+        with pytest.raises(SettingsError, match="--compile is for CUDA in bf16"):
+            placed(bundle.network, budgets=[Budget(9)] * 2, precision=precision, compiled=True)
+    network.text_tower = mpnet
+    budgets = {"texts": Budget(9), "exchanges": Budget(9)}
+    fix_shapes(network, **budgets, compiled=None)
+    assert network.text_tower is mpnet
+    with pytest.raises(SettingsError, match=r"MPNet.*leave --compile out"):
+        fix_shapes(network, **budgets, compiled={})

@@ -11,9 +11,10 @@ from transformers import MPNetConfig, MPNetModel
 from nsgauge.errors import SettingsError
 from nsgauge.models.lora import LoraSettings, add_lora, merge_lora
 from nsgauge.models.preset import PackagedArchive, load_preset
+from nsgauge.models.towers.attention import packed_attention
 from nsgauge.models.towers.huggingface import mpnet_tower
 from nsgauge.models.towers.packaged import text_files
-from nsgauge.models.towers.packing import Packed, Run, Window, packed_attention
+from nsgauge.models.towers.packing import Packed, Run, Window
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.models.towers.transformer import DistanceBias
 
@@ -103,7 +104,7 @@ def test_biased_attention_equals_one_attention_a_run():
     query, key, value = (torch.randn(11, 2, 4, generator=generator) for _ in range(3))
     bias = torch.randn(2, 5, 5, generator=generator)
     runs = (Run(0, 2, 3), Run(6, 1, 5))
-    found = packed_attention(query, key=key, value=value, runs=runs, causal=False, bias=bias)
+    found = packed_attention(query, key=key, value=value, layout=runs, causal=False, bias=bias)
     for stretch in (slice(0, 3), slice(3, 6), slice(6, 11)):
         q, k, v = (tensor[stretch].transpose(0, 1) for tensor in (query, key, value))
         length = q.shape[1]

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsgauge.models.towers.packing import Packed, Run, Window, Windows, packed_attention
+from nsgauge.models.towers.attention import packed_attention
+from nsgauge.models.towers.packing import Packed, Run, Window, Windows
 from nsgauge.models.towers.pair import Towers
 
 LENGTHS = [7, 3, 3, 31, 1, 7, 2, 32, 3]
@@ -73,7 +74,7 @@ def test_attention_equals_a_masked_softmax_over_everything(causal):
     scores = torch.einsum("qhd,khd->hqk", query, key) / 2
     weights = scores.masked_fill(~visible, -torch.inf).softmax(dim=-1)
     wanted = torch.einsum("hqk,khd->qhd", weights, value)
-    found = packed_attention(query, key=key, value=value, runs=runs, causal=causal)
+    found = packed_attention(query, key=key, value=value, layout=runs, causal=causal)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
 
 

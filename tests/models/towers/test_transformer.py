@@ -36,9 +36,9 @@ def test_a_block_leaves_what_it_was_given(norm_first):
     tokens = torch.randn(5, 8)
     before = tokens.clone()
     with torch.inference_mode():
-        read = block(tokens, runs=RUNS)
+        read = block(tokens, layout=RUNS)
     assert torch.equal(tokens, before)
-    learning = block(tokens.clone().requires_grad_(), runs=RUNS)
+    learning = block(tokens.clone().requires_grad_(), layout=RUNS)
     torch.testing.assert_close(learning.detach(), read)
 
 
@@ -49,4 +49,4 @@ def test_under_autocast_the_residual_stays_in_fp32():
         torch.nn.init.zeros_(linear.bias)
     tokens = torch.randn(5, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(block(tokens, runs=RUNS), tokens)
+        assert torch.equal(block(tokens, layout=RUNS), tokens)

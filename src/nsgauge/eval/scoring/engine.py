@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +15,9 @@ from nsgauge.checkpoints.bundle import Bundle
 from nsgauge.eval.scoring.images import ImageVectors
 from nsgauge.eval.scoring.memory import Budget
 from nsgauge.eval.scoring.pictures import Pictures
-from nsgauge.eval.scoring.placement import device_of, halve, vector_keys
+from nsgauge.eval.scoring.placement import device_of, placed, sizes_on, vector_keys
 from nsgauge.eval.scoring.rows import IMAGE_STATES, NO_PICTURE, STATUSES, Rows, look
+from nsgauge.eval.scoring.settings import Precision
 from nsgauge.eval.scoring.texts import Read, TextVectors
 from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
@@ -30,10 +30,6 @@ from nsgauge.models.stretches import gathered
 from nsgauge.protocol import CELLS, Rate, rate_shares
 from nsgauge.records import SCORES_SCHEMA, ScoreStatus
 
-Precision = Literal["auto", "fp32", "bf16", "int8"]
-
-# What fits a processor's caches, and what fills a GPU.
-TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}
 ROWS_PER_DECISION = 1024
 BLOCK_BYTES = 128 << 20
 """Of text vectors in memory at once."""
@@ -76,10 +72,11 @@ class Engine:
         tokens_per_batch: Packed tokens in one forward; None for what suits the device.
         precision: Of the towers; `auto` is bf16 on CUDA, else fp32. `int8` says that what
             reads the bundle's texts is (`quantised`), and keeps its vectors apart.
+        compiled: Compile the towers, in bf16 on CUDA alone: a minute, once.
         watch: Told where the time goes.
 
     Raises:
-        SettingsError: torch has no such device here.
+        SettingsError: torch has no such device here, or what was asked for can't be compiled.
     """
 
     def __init__(  # noqa: PLR0913 - what a run may choose
@@ -91,32 +88,36 @@ class Engine:
         device: str | None = None,
         tokens_per_batch: int | None = None,
         precision: Precision = "auto",
+        compiled: bool = False,
         watch: Watch | None = None,
     ) -> None:
         self.bundle = bundle
         self.pictures = pictures
         self.watch = watch or Watch()
         self._device = device_of(device)
-        kind = self._device.type
+        sizes = sizes_on(self._device.type)
         self._network = bundle.network.to(self._device)
-        if precision == "bf16" or (precision == "auto" and kind == "cuda"):
-            halve(self._network)
-            precision = "bf16"
-        elif precision == "auto":
-            precision = "fp32"
-        image_key, text_key = (f"{key}\n{precision}" for key in vector_keys(bundle))
-        tower = self._network.image_tower
-        self.images = ImageVectors(tower, store=VectorStore(cache, key=image_key))
+        budgets = [
+            Budget(tokens_per_batch or sizes.tokens, short_tokens=sizes.short_tokens)
+            for _ in range(2)
+        ]
+        arithmetic = placed(self._network, budgets=budgets, precision=precision, compiled=compiled)
+        image_key, text_key = (f"{key}\n{arithmetic}" for key in vector_keys(bundle))
+        self.images = ImageVectors(
+            self._network.image_tower,
+            store=VectorStore(cache, key=image_key),
+            per_forward=sizes.images,
+        )
         self.texts, self.exchanges = (
             TextVectors(
                 self._network,
-                budget=Budget(tokens_per_batch or TOKENS_PER_BATCH.get(kind, 1024)),
+                budget=budget,
                 prompts=VectorStore(cache if not language else None, key=text_key),
                 answers=VectorStore(None, key=text_key),
                 watch=self.watch,
                 language=language,
             )
-            for language in (False, True)
+            for language, budget in zip((False, True), budgets, strict=True)
         )
 
     def score_table(self, table: pa.Table) -> pa.Table:

@@ -14,9 +14,6 @@ from nsgauge.models.towers.image import ImageTower
 
 Pixels = UInt8[np.ndarray, "3 side side"]
 
-IMAGES_PER_BATCH = 16
-"""Every forward has exactly this many pictures: the vector of one can't depend on the others."""
-
 Decoded = Callable[[Mapping[str, str]], Iterator[tuple[str, Pixels | None]]]
 """From paths by digest to pixels by digest, in the same order; None for what can't be decoded."""
 
@@ -27,11 +24,14 @@ class ImageVectors:
     Args:
         tower: With its adapters merged, in eval mode.
         store: Where vectors are kept.
+        per_forward: Every forward has exactly so many pictures: the vector of one can't depend on
+            the others.
     """
 
-    def __init__(self, tower: ImageTower, *, store: VectorStore) -> None:
+    def __init__(self, tower: ImageTower, *, store: VectorStore, per_forward: int = 16) -> None:
         self._tower = tower
         self._store = store
+        self._per_forward = per_forward
 
     def known(self, digests: Sequence[str]) -> dict[str, np.ndarray]:
         """The vectors that are kept already, of some pictures."""
@@ -50,7 +50,7 @@ class ImageVectors:
         found = self.known(list(paths))
         new = {digest: path for digest, path in paths.items() if digest not in found}
         pending = ((digest, pixels) for digest, pixels in decoded(new) if pixels is not None)
-        while chunk := list(islice(pending, IMAGES_PER_BATCH)):
+        while chunk := list(islice(pending, self._per_forward)):
             vectors = self._encoded([pixels for _, pixels in chunk]).numpy()
             for (digest, _), vector in zip(chunk, vectors, strict=True):
                 self._store.keep(bytes.fromhex(digest), vector=vector)
@@ -66,6 +66,6 @@ class ImageVectors:
         self._store.flush()
 
     def _encoded(self, images: list[Pixels]) -> Tensor:
-        batch = np.zeros((IMAGES_PER_BATCH, *images[0].shape), dtype=np.uint8)
+        batch = np.zeros((self._per_forward, *images[0].shape), dtype=np.uint8)
         batch[: len(images)] = images
         return torch.clone(encode_images(self._tower, batches=[batch])[: len(images)])

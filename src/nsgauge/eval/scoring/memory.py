@@ -1,4 +1,4 @@
-"""Forwards that outgrow the memory: cut in halves, and grown again when it is there again."""
+"""How much goes into a forward: less when it outgrows the memory, and more again later."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -7,8 +7,14 @@ import torch
 
 from nsgauge.errors import ScoringError
 from nsgauge.models.prediction import batches_under_budget
+from nsgauge.models.towers.fixed import Room
+from nsgauge.models.towers.packing import Packed
 
 FORWARDS_BEFORE_GROWTH = 16
+SHORT_TOKENS = 48
+"""Windows up to this length come again and again: prompts, refusals. They are kept."""
+LEAST_SHORT = 8
+"""Shorter windows than this are counted as so long: they would be many in a forward."""
 
 
 class Budget:
@@ -16,9 +22,13 @@ class Budget:
 
     Args:
         tokens: At most, while the memory lasts.
+        short_tokens: About so many are in a forward of short windows, all of one length and always
+            as many: what such a window's vector is can't depend on the others, so it may be kept
+            beyond its shard.
     """
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, *, short_tokens: int = 256) -> None:
+        self.short_tokens = short_tokens
         self._most = tokens
         self._now = tokens
         self._since = 0
@@ -27,6 +37,19 @@ class Budget:
     def tokens(self) -> int:
         """At most, as things are."""
         return self._now
+
+    def room(self, packed: Packed) -> Room:
+        """The shape of the forward that reads some windows: one for short ones, one for the rest.
+
+        Longer windows than short ones take up the tokens before the sequences.
+        """
+        if packed.lengths[-1] <= SHORT_TOKENS and len(packed.ids) <= self.short_tokens:
+            return Room(tokens=self.short_tokens, sequences=self.alike(1))
+        return Room(tokens=self._now, sequences=self._now // SHORT_TOKENS)
+
+    def alike(self, length: int) -> int:
+        """How many short windows of one length are in a forward."""
+        return max(1, self.short_tokens // max(length, LEAST_SHORT))
 
     def run(self, sizes: Sequence[int], *, forward: Callable[[list[int]], None]) -> None:
         """Run a forward over every number of `sizes` once, in batches under the budget.

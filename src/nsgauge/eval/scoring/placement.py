@@ -1,11 +1,120 @@
-"""Where a network runs, in what precision, and what its vectors depend on."""
+"""Where a network runs, in what shapes and precision, and what its vectors depend on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from nsgauge.checkpoints.bundle import Bundle
 from nsgauge.data.images import DECODING
 from nsgauge.errors import SettingsError
+from nsgauge.eval.scoring.memory import Budget
+from nsgauge.eval.scoring.settings import Precision
 from nsgauge.models.network import Network
+from nsgauge.models.towers.fixed import (
+    CompileOptions,
+    FixedTower,
+    compile_options,
+    takes_offsets,
+)
+from nsgauge.models.towers.text import TextTower
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much one forward holds.
+
+    Attributes:
+        tokens: Of windows of any lengths, at most.
+        short_tokens: Of short windows of one length, about.
+        images: Exactly.
+    """
+
+    tokens: int
+    short_tokens: int
+    images: int
+
+
+SIZES = {
+    "cpu": Sizes(tokens=1024, short_tokens=256, images=16),
+    "cuda": Sizes(tokens=65_536, short_tokens=8192, images=256),
+}
+"""By kind of device: what fits a processor's caches, and what fills a GPU."""
+
+
+def sizes_on(kind: str) -> Sizes:
+    """What suits a kind of device."""
+    return SIZES.get(kind, SIZES["cpu"])
+
+
+def placed(
+    network: Network, *, budgets: Sequence[Budget], precision: Precision, compiled: bool
+) -> str:
+    """Bring the towers into the precision and the shapes of a run, in place.
+
+    Args:
+        network: On its device.
+        budgets: Of the text tower's forwards and of the language model's.
+        precision: What was asked for.
+        compiled: Whether to compile the towers.
+
+    Returns:
+        What vectors depend on for it.
+
+    Raises:
+        SettingsError: the towers can't be compiled like this.
+    """
+    on_cuda = next(network.parameters()).device.type == "cuda"
+    if precision == "auto":
+        precision = "bf16" if on_cuda else "fp32"
+    half = precision == "bf16"
+    if compiled and not (on_cuda and half):
+        raise SettingsError("--compile is for CUDA in bf16: leave it out here")
+    if half:
+        halve(network)
+    if on_cuda and half:
+        texts, exchanges = budgets
+        options = compile_options() if compiled else None
+        fix_shapes(network, texts=texts, exchanges=exchanges, compiled=options)
+    return f"{precision}, compiled" if compiled else precision
+
+
+def fix_shapes(
+    network: Network, *, texts: Budget, exchanges: Budget, compiled: CompileOptions | None
+) -> None:
+    """Have the towers read in a few shapes, in place; a text tower that can't is left as it is.
+
+    Args:
+        network: On its device, in half precision if that is CUDA.
+        texts: Of the text tower's forwards.
+        exchanges: Of the language model's.
+        compiled: How to compile every forward, the image tower's too; None for none.
+
+    Raises:
+        SettingsError: a tower can't be compiled.
+    """
+    network.text_tower = _fixed(network.text_tower, budget=texts, compiled=compiled)
+    if network.language_tower is not None:
+        network.language_tower = _fixed(network.language_tower, budget=exchanges, compiled=compiled)
+    if compiled is not None:
+        network.image_tower.compile(**compiled)
+
+
+def _fixed(tower: TextTower, *, budget: Budget, compiled: CompileOptions | None) -> TextTower:
+    plain = tower
+    if isinstance(tower, FixedTower):
+        # An engine before this one has fixed it, and may have compiled it.
+        if tower.compiled == compiled:
+            tower.room = budget.room
+            return tower
+        plain = tower.tower
+    if takes_offsets(plain):
+        return FixedTower(plain, room=budget.room, compiled=compiled)
+    if compiled is not None:
+        raise SettingsError(
+            "a text tower with a bias of distances (MPNet) can't be compiled: leave --compile out"
+        )
+    return plain
 
 
 def halve(network: Network) -> None:

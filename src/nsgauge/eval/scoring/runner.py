@@ -120,6 +120,7 @@ def engine_of(
         device=resources.device,
         tokens_per_batch=settings.tokens_per_batch,
         precision=settings.precision,
+        compiled=settings.compiled,
         watch=resources.watch,
     )
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nsgauge.eval.scoring.memory import Budget
+from nsgauge.eval.scoring.memory import SHORT_TOKENS, Budget
 from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
 from nsgauge.models.language import read_exchanges
@@ -18,12 +18,6 @@ from nsgauge.models.prediction import first_of_equals, read_windows, window_shap
 from nsgauge.models.row_windows import RowWindows, TextRole
 from nsgauge.models.stretches import gathered
 from nsgauge.models.towers.packing import Packed, Windows
-
-SHORT_TOKENS = 48
-"""Windows up to this length come again and again: prompts, refusals. They are kept."""
-SHORT_BATCH_TOKENS = 256
-"""About so many are in one forward of short windows, all of one length and always as many: what
-such a window's vector is can't depend on the others, so it may be kept beyond its shard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +149,7 @@ class TextVectors:
     def _read_alike(self, new: "_New", *, places: Int[np.ndarray, " alike"]) -> None:
         """Read windows of one length, in batches of one shape."""
         length = int(new.lengths[places[0]])
-        count = max(1, SHORT_BATCH_TOKENS // length)
+        count = self._budget.alike(length)
 
         def forward(numbers: list[int]) -> None:
             for number in numbers:

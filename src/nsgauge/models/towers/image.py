@@ -137,7 +137,7 @@ class VitTower(ImageTower):
         tokens = torch.cat([classes, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = self.first_norm(tokens + self.position_embedding)
         run = Run(0, images, tokens.shape[1])
-        encoded = self.stack(tokens.flatten(0, 1), runs=(run,)).unflatten(0, tokens.shape[:2])
+        encoded = self.stack(tokens.flatten(0, 1), layout=(run,)).unflatten(0, tokens.shape[:2])
         projected = self.projection(self.last_norm(encoded))
         feature_map = projected[:, 1:].transpose(1, 2).unflatten(-1, (rows, columns))
         return projected[:, 0], feature_map

@@ -3,18 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
-from torch.nn.functional import scaled_dot_product_attention
 
 from nsgauge.models.stretches import gathered, places_within
-
-HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,71 +163,16 @@ class Packed:
     @property
     def runs(self) -> Iterator[Run]:
         """The stretches of equal length, in order."""
-        start = 0
-        for length, group in groupby(self.lengths):
-            count = sum(1 for _ in group)
-            yield Run(start, count, length)
-            start += count * length
+        return runs_of(self.lengths)
 
 
-def packed_attention(
-    query: Float[Tensor, "tokens heads depth"],
-    *,
-    key: Float[Tensor, "tokens heads depth"],
-    value: Float[Tensor, "tokens heads depth"],
-    runs: Sequence[Run],
-    causal: bool,
-    bias: Float[Tensor, "heads longest longest"] | None = None,
-) -> Float[Tensor, "tokens heads depth"]:
-    """Self-attention within each packed sequence, never across two.
-
-    On CUDA in half precision this is one variable-length kernel; elsewhere one ordinary
-    attention per run of equal lengths.
-
-    Args:
-        query: Of every token.
-        key: Of every token.
-        value: Of every token.
-        runs: Where the sequences lie.
-        causal: Whether a token sees only itself and earlier ones; not together with a bias.
-        bias: Added to the scaled scores, from the first positions on; at least the longest
-            sequence wide.
-    """
-    # The variable-length kernel takes no bias.
-    if query.is_cuda and query.dtype in HALF_PRECISION and bias is None:
-        return _varlen_attention(query, key=key, value=value, runs=runs, causal=causal)
-    parts = []
-    for run in runs:
-        stop = run.start + run.count * run.length
-        q, k, v = (
-            tensor[run.start : stop].view(run.count, run.length, *tensor.shape[1:]).transpose(1, 2)
-            for tensor in (query, key, value)
-        )
-        mask = None if bias is None else bias[:, : run.length, : run.length].to(q.dtype)
-        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-        parts.append(attended.transpose(1, 2).flatten(0, 1))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _varlen_attention(
-    query: Float[Tensor, "tokens heads depth"],
-    *,
-    key: Float[Tensor, "tokens heads depth"],
-    value: Float[Tensor, "tokens heads depth"],
-    runs: Sequence[Run],
-    causal: bool,
-) -> Float[Tensor, "tokens heads depth"]:
-    lengths = [run.length for run in runs for _ in range(run.count)]
-    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    offsets = torch.from_numpy(bounds).to(query.device, non_blocking=True)
-    longest = max(lengths)
-    # torch 2.11 to 2.13 moved causality from `is_causal` to `window_size`; the range starts at
-    # 2.11, whose signature has `window_size` already.
-    window = (-1, 0) if causal else (-1, -1)
-    attended = varlen_attn(
-        query, key, value, offsets, offsets, longest, longest, window_size=window
-    )
-    return cast("Tensor", attended)
+def runs_of(lengths: Sequence[int]) -> Iterator[Run]:
+    """The stretches of equal length among sequences laid end to end, in order."""
+    start = 0
+    for length, group in groupby(lengths):
+        count = sum(1 for _ in group)
+        yield Run(start, count, length)
+        start += count * length
 
 
 def _second(segments: Sequence[int]) -> tuple[int, int]:

@@ -89,6 +89,6 @@ class SiglipTower(ImageTower):
         images, _, rows, columns = patches.shape
         tokens = patches.flatten(2).transpose(1, 2) + self.position_embedding
         run = Run(0, images, rows * columns)
-        encoded = self.stack(tokens.flatten(0, 1), runs=(run,)).unflatten(0, tokens.shape[:2])
+        encoded = self.stack(tokens.flatten(0, 1), layout=(run,)).unflatten(0, tokens.shape[:2])
         normed = self.last_norm(encoded)
         return self.pool(normed), normed.transpose(1, 2).unflatten(-1, (rows, columns))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nsgauge.models.towers.attention import Layout
 from nsgauge.models.towers.packing import Packed
 from nsgauge.models.towers.transformer import Stack, TransformerShape
 
@@ -100,9 +101,28 @@ class TextTower(nn.Module):
                 f"this text tower sees its padding: windows of {min(packed.lengths)} to "
                 f"{max(packed.lengths)} tokens must be padded to {self.shape.context}"
             )
-        tokens = self.embedded(packed.ids, positions=packed.positions, segments=packed.segments)
-        runs = tuple(packed.runs)
-        tokens = self.stack(tokens, runs=runs, positions=packed.positions)
+        return self.read_packed(packed)
+
+    def read_packed(self, packed: Packed) -> Float[Tensor, "tokens width"]:
+        """As `tokens`, of windows that are known to suit the tower."""
+        return self.read(
+            packed.ids,
+            positions=packed.positions,
+            segments=packed.segments,
+            layout=tuple(packed.runs),
+        )
+
+    def read(
+        self,
+        ids: Int[Tensor, " tokens"],
+        *,
+        positions: Int[Tensor, " tokens"],
+        segments: Int[Tensor, " tokens"],
+        layout: Layout,
+    ) -> Float[Tensor, "tokens width"]:
+        """What the stack makes of tokens that lie as the layout says; the rest as `Packed`."""
+        tokens = self.embedded(ids, positions=positions, segments=segments)
+        tokens = self.stack(tokens, layout=layout, positions=positions)
         read: Tensor = tokens if self.shape.embedding_norm else self.norm(tokens)
         return read
 

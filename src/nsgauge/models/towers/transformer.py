@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from nsgauge.models.towers.packing import Run, packed_attention
+from nsgauge.models.towers.attention import Layout, Offsets, packed_attention
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 
@@ -132,7 +132,7 @@ class Block(nn.Module):
         self,
         tokens: Float[Tensor, "tokens width"],
         *,
-        runs: Sequence[Run],
+        layout: Layout,
         bias: Float[Tensor, "heads longest longest"] | None = None,
         turn: Turn | None = None,
     ) -> Float[Tensor, "tokens width"]:
@@ -140,7 +140,7 @@ class Block(nn.Module):
 
         Args:
             tokens: Of all sequences.
-            runs: Where the sequences lie.
+            layout: Where the sequences lie.
             bias: Added to the scores of its attention.
             turn: Of the queries and keys of every token, the same for all heads.
         """
@@ -149,7 +149,7 @@ class Block(nn.Module):
             products = [projection(given) for projection in (self.query, self.key, self.value)]
             query, key, value = self.split(products, turn=turn)
             attended = packed_attention(
-                query, key=key, value=value, runs=runs, causal=self.shape.causal, bias=bias
+                query, key=key, value=value, layout=layout, causal=self.shape.causal, bias=bias
             )
             out: Tensor = self.out(attended.flatten(-2))
             return out
@@ -256,18 +256,18 @@ class Stack(nn.Module):
         self,
         tokens: Float[Tensor, "tokens width"],
         *,
-        runs: Sequence[Run],
+        layout: Layout,
         positions: Int[Tensor, " tokens"] | None = None,
     ) -> Float[Tensor, "tokens width"]:
         """All layers over packed tokens; a stack that turns wants their positions."""
         bias = turn = None
         if self.distance_bias is not None:
             # Of the longest sequence alone: a shorter one's is its upper left part.
-            bias = self.distance_bias(max(run.length for run in runs))
+            bias = self.distance_bias(_longest(layout))
         if positions is not None:
             turn = self.turn(positions)
         for block in self.blocks:
-            tokens = block(tokens, runs=runs, bias=bias, turn=turn)
+            tokens = block(tokens, layout=layout, bias=bias, turn=turn)
         return tokens
 
     def turn(self, positions: Int[Tensor, " places"]) -> Turn | None:
@@ -277,3 +277,7 @@ class Stack(nn.Module):
             return None
         turn = Turn.of(positions, base=shape.rotary_base, depth=shape.width // shape.heads)
         return Turn(turn.cosine.unsqueeze(-2), turn.sine.unsqueeze(-2))
+
+
+def _longest(layout: Layout) -> int:
+    return layout.longest if isinstance(layout, Offsets) else max(run.length for run in layout)
