@@ -162,7 +162,7 @@ def triples(rows: int, *, seed: int = 0, images: int = 0, repeated: float = 0.0)
     items = np.arange(rows) // ANSWERS_PER_ITEM
     lengths = response_tokens(rows, generator=generator)
     responses = [text(length, generator=generator) for length in lengths.tolist()]
-    again = generator.random(rows) < repeated
+    again = generator.permutation(rows) < round(repeated * rows)
     fresh = np.flatnonzero(~again)
     for row in np.flatnonzero(again).tolist():
         responses[row] = responses[int(generator.choice(fresh))]
