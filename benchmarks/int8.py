@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from nsgauge.checkpoints.bundle import load_bundle
-from nsgauge.eval.scoring.quantised import QuantisedTower, compared_int8
+from nsgauge.eval.scoring.int8_tower import QuantisedTower
+from nsgauge.eval.scoring.quantised import compared_int8
 from nsgauge.models.towers.packing import Packed, Window
 from nsgauge.models.towers.text import TextShape, TextTower
 from nsgauge.models.towers.transformer import TransformerShape
@@ -73,16 +74,16 @@ def speed(*, windows: int, rounds: int, towers: list[str]) -> list[dict[str, Any
 def _tower_row(name: str, *, windows: int, rounds: int) -> dict[str, Any]:
     torch.manual_seed(0)
     tower = TextTower(TOWERS[name]).eval().requires_grad_(requires_grad=False)
-    int8 = QuantisedTower(tower, pooled=True)
+    int8, kept = (QuantisedTower(tower, pooled=True, narrow=narrow) for narrow in (True, False))
     packed = Packed.of(_windows(windows, context=TOWERS[name].context))
     with torch.inference_mode():
         exact, cheaper = tower(packed), int8(packed)
         times: list[tuple[float, ...]] = [
-            (_seconds(tower, packed), _seconds(int8, packed), _seconds(tower, packed))
+            tuple(_seconds(each, packed) for each in (tower, int8, kept, tower))
             for _ in range(rounds)
         ]
-    ratios = [first / second for first, second, _ in times]
-    itself = float(np.median([first / third for first, _, third in times]))
+    ratios = [first / second for first, second, *_ in times]
+    itself = float(np.median([first / last for first, *_, last in times]))
     row = {
         "name": f"C7 {name}",
         "a": "own packed fp32",
@@ -90,6 +91,7 @@ def _tower_row(name: str, *, windows: int, rounds: int) -> dict[str, Any]:
         "ratio_median": round(float(np.median(ratios)), 3),
         "ratio_min": round(min(ratios), 3),
         "ratio_max": round(max(ratios), 3),
+        "ratio_narrow_in_fp32": round(float(np.median([t[0] / t[2] for t in times])), 3),
         "floor": FLOOR,
         "rounds": rounds,
         "fp32_over_itself": round(itself, 3),
@@ -123,8 +125,9 @@ def _windows(count: int, *, context: int) -> list[Window]:
 def bundle_parity(bundle: Path, *, data: Path, rows: int) -> dict[str, Any]:
     """What the gate of `nsgauge score --precision int8` finds of a trained classifier."""
     loaded = load_bundle(bundle)
-    found = compared_int8(loaded, data=data, rows=rows).parity
-    for line in found.lines():
+    compared = compared_int8(loaded, data=data, rows=rows)
+    found = compared.parity
+    for line in compared.lines():
         print(line)
     axes = {
         name: {
@@ -140,6 +143,7 @@ def bundle_parity(bundle: Path, *, data: Path, rows: int) -> dict[str, Any]:
         "preset": loaded.manifest.preset.name,
         "rows": found.rows,
         "largest_difference": round(found.largest, 5),
+        "narrow_in_int8": compared.narrow,
         "passed": found.passed,
         **axes,
     }

@@ -31,6 +31,7 @@ from nsgauge.eval.scoring.engine import Engine
 from nsgauge.eval.scoring.pictures import Pictures
 from nsgauge.eval.scoring.placement import SIZES
 from nsgauge.models.prediction import batches_under_budget, encode_images
+from nsgauge.models.towers.packing import Windows
 
 MEAN, STD = (
     np.array(channels, np.float32).reshape(3, 1, 1)
@@ -77,6 +78,23 @@ def parity_of(found: pa.Table, wanted: pa.Table) -> float:
     )
 
 
+def script_of(
+    bundle: Bundle, *, table: pa.Table, folder: Path, texts: Windows
+) -> Callable[[], None]:
+    """What scripts do: a picture and a prompt for every row, texts padded."""
+    pictures = [(folder / path).read_bytes() for path in table["image"].to_pylist()]
+    padded = packs(texts)
+
+    def script() -> None:
+        for start in range(0, len(pictures), IMAGES):
+            several = pictures[start : start + IMAGES]
+            decoded = np.stack([pixels_of(each, side=224, resize="crop") for each in several])
+            encode_images(bundle.network.image_tower, batches=[decoded])
+        encoded(bundle.network.text_tower, padded)
+
+    return script
+
+
 def c6_and_e1(folder: Path) -> list[Row]:
     """A warm cache against none, and the whole path, warm, against the tower alone."""
     bundle = world.bundle_of(world.clip_towers())
@@ -102,20 +120,9 @@ def c6_and_e1(folder: Path) -> list[Row]:
         return engine_on(bundle, data=folder, cache=None).score_table(table)
 
     rows = engine_on(bundle, data=folder, cache=folder / "cache").look(table)
-    pictures = [(folder / path).read_bytes() for path in table["image"].to_pylist()]
     windows = rows.texts.windows
     filled = padded_to(windows, length=world.CONTEXT)
-    padded = packs(filled)
-
-    def script() -> None:
-        """As scripts do: a picture and a prompt for every row, texts padded."""
-        for start in range(0, len(pictures), IMAGES):
-            several = [
-                pixels_of(each, side=224, resize="crop") for each in pictures[start:][:IMAGES]
-            ]
-            encode_images(bundle.network.image_tower, batches=[np.stack(several)])
-        encoded(bundle.network.text_tower, padded)
-
+    script = script_of(bundle, table=table, folder=folder, texts=filled)
     first = sorted({key: place for place, key in enumerate(rows.keys)}.values())
     lengths = rows.texts.windows.lengths[first]
     batches = [

@@ -17,7 +17,8 @@ from nsgauge.data.tables import read_triples, triples_of
 from nsgauge.errors import BundleError
 from nsgauge.eval.scoring.classifier import Classifier
 from nsgauge.eval.scoring.controls import NAMES
-from nsgauge.eval.scoring.quantised import QuantisedTower, quantised
+from nsgauge.eval.scoring.int8_tower import QuantisedTower
+from nsgauge.eval.scoring.quantised import quantised
 from nsgauge.eval.scoring.runner import Resources, score_folder
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.eval.scoring.shards import read_controls, read_scores

@@ -180,7 +180,7 @@ class _Run:
         from nsgauge.eval.scoring.quantised import gated_int8
 
         found = gated_int8(loaded, data=self.data)
-        for line in found.parity.lines():
+        for line in found.lines():
             console.say(line)
         return found.bundle
 

@@ -10,8 +10,10 @@ import torch
 from nsgauge import Classifier
 from nsgauge.data.tables import read_triples, triples_of
 from nsgauge.errors import ScoringError
+from nsgauge.eval.scoring import int8_tower
 from nsgauge.eval.scoring import quantised as module
-from nsgauge.eval.scoring.quantised import QuantisedTower, gated_int8, quantised
+from nsgauge.eval.scoring.int8_tower import QuantisedTower
+from nsgauge.eval.scoring.quantised import gated_int8, quantised
 from nsgauge.models.towers.packing import Packed, Window
 
 
@@ -74,11 +76,11 @@ def test_the_tower_gives_what_the_network_reads_and_nothing_else(int8):
     ],
 )
 def test_a_chunk_holds_its_windows_padded_to_the_longest(lengths, chunks):
-    assert list(module._chunks(lengths)) == chunks
+    assert list(int8_tower._chunks(lengths)) == chunks
 
 
 def test_the_gate_lets_the_same_scores_through(bundle, world, monkeypatch):
-    monkeypatch.setattr(module, "quantised", lambda same: same)
+    monkeypatch.setattr(module, "quantised", lambda same, **_: same)
     gated = gated_int8(bundle, data=world, rows=12)
     assert gated.bundle is bundle
     assert gated.parity.passed
@@ -86,8 +88,11 @@ def test_the_gate_lets_the_same_scores_through(bundle, world, monkeypatch):
     assert gated.parity.judge == "sample-judge"
 
 
-def test_the_gate_refuses_with_the_report(bundle, world, monkeypatch):
-    def worse(given):
+def test_the_gate_refuses_with_the_report_and_never_silently(bundle, world, monkeypatch):
+    asked: list[bool] = []
+
+    def worse(given, *, narrow):
+        asked.append(narrow)
         network = copy.deepcopy(given.network)
         with torch.no_grad():
             network.members[0].head[3].weight.neg_()
@@ -96,3 +101,46 @@ def test_the_gate_refuses_with_the_report(bundle, world, monkeypatch):
     monkeypatch.setattr(module, "quantised", worse)
     with pytest.raises(ScoringError, match=r"int8 refused: .* flipped .* score in fp32"):
         gated_int8(bundle, data=world)
+    assert asked == [True, False]
+
+
+def test_what_the_whole_in_int8_flips_is_scored_with_the_narrow_products_in_fp32(
+    bundle, world, monkeypatch
+):
+    def worse_if_whole(given, *, narrow):
+        if not narrow:
+            return given
+        network = copy.deepcopy(given.network)
+        with torch.no_grad():
+            network.members[0].head[3].weight.neg_()
+        return replace(given, network=network)
+
+    monkeypatch.setattr(module, "quantised", worse_if_whole)
+    gated = gated_int8(bundle, data=world)
+    assert gated.bundle is bundle
+    assert gated.lines()[0] == "int8, but for the products that end the MLPs"
+
+
+def test_narrow_products_in_fp32_bring_the_tower_closer(bundle, int8, annotations_unchecked):
+    tower = bundle.network.text_tower
+    with annotations_unchecked():
+        kept = QuantisedTower(tower, pooled=True, narrow=False)
+    packed = Packed.of(_windows([60, 3, 200, 17]))
+    with torch.inference_mode():
+        wanted = tower(packed)
+        off, closer = (
+            1 - torch.cosine_similarity(each(packed), wanted).mean()
+            for each in (int8.network.text_tower, kept)
+        )
+    assert 0 < closer < 0.7 * off
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [("flags : fma avx2", False), ("flags : avx512_vnni", True), ("flags : avx_vnni", True)],
+)
+def test_eight_bits_of_weights_want_vnni(flags, found, tmp_path, monkeypatch):
+    monkeypatch.setattr(int8_tower, "CPU_FLAGS", tmp_path / "cpuinfo")
+    assert not int8_tower._has_vnni()
+    (tmp_path / "cpuinfo").write_text(flags)
+    assert int8_tower._has_vnni() is found

@@ -150,7 +150,8 @@ def vector_keys(bundle: Bundle) -> tuple[str, str]:
     adapters, lora = manifest.files["lora.safetensors"], manifest.network.lora
     pools = manifest.files["heads.safetensors"] if bundle.network.pools_tokens else "no pools"
     image = ("image", *towers, DECODING, adapters if lora.image else "no adapters")
-    # A tower of another kind stands in where the text is read in int8.
-    kind = type(bundle.network.text_tower).__name__
-    text = ("text", kind, *towers, adapters if lora.text else "no adapters", pools)
+    # A tower of another kind stands in where the text is read in int8, or in fixed shapes.
+    tower = bundle.network.text_tower
+    kind = (type(tower).__name__, tower.arithmetic)
+    text = ("text", *kind, *towers, adapters if lora.text else "no adapters", pools)
     return "\n".join(image), "\n".join(text)

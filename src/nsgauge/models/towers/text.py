@@ -48,7 +48,13 @@ class TextShape:
 
 
 class TextTower(nn.Module):
-    """Encodes packed windows, one vector each."""
+    """Encodes packed windows, one vector each.
+
+    Attributes:
+        arithmetic: What its vectors depend on beside weights and precision; nothing, here.
+    """
+
+    arithmetic = ""
 
     def __init__(self, shape: TextShape) -> None:
         super().__init__()
