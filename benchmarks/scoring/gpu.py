@@ -97,7 +97,10 @@ def g1_text(place: Place, _folder: Path) -> list[Row]:
 @torch.inference_mode()
 def g1_image(place: Place, _folder: Path) -> list[Row]:
     """The image tower likewise."""
-    tower = place.towers().image.to(place.device, place.dtype)
+    tower = place.towers().image.to(place.device)
+    mean, std = tower.mean, tower.std
+    tower = tower.to(place.dtype)
+    tower.mean, tower.std = mean, std
     side = place.towers().image_side_px
     pixels = torch.randint(
         0, 256, (place.images, 3, side, side), dtype=torch.uint8, device=place.device

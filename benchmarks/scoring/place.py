@@ -66,7 +66,8 @@ class Place:
         budget = Budget(tokens, short_tokens=min(tokens, self.sizes.short_tokens))
         options = compile_options(backend=self.backend) if compiled else None
         placed = tower.to(self.device, self.dtype)
-        return FixedTower(placed, room=budget.room, compiled=options)
+        longest = tower.shape.context
+        return FixedTower(placed, room=budget.room, longest=longest, compiled=options)
 
     def packs(self, *, tokens: int) -> tuple[list[Packed], int]:
         """Responses, and the tokens they have."""

@@ -95,6 +95,8 @@ def score(
         tower_directory=towers,
         device="cpu" if precision == "int8" and device is None else device,
     )
+    if compile_ and engine is EngineName.LOCAL:
+        _refuse_compiling(resources.device, precision=precision)
     run = _Run(bundle=bundle, data=data, settings=settings, resources=resources)
     if engine is EngineName.RAY:
         cluster = {
@@ -112,6 +114,14 @@ def score(
     console.show_scores(manifest, out=out)
     if resources.watch.rows:
         console.say(resources.watch.words())
+
+
+def _refuse_compiling(device: str | None, *, precision: str) -> None:
+    """Before anything is claimed, or overwritten."""
+    from nsgauge.eval.scoring.placement import device_of
+
+    if device_of(device).type != "cuda" or precision not in ("auto", "bf16"):
+        raise SettingsError("--compile is for CUDA in bf16: leave it out here")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def tower(request, build_towers, llama) -> TextTower:
 def test_a_filled_forward_gives_each_window_what_it_is_given_without(
     tower, draw_windows, relative_difference
 ):
-    fixed = FixedTower(tower, room=lambda _: ROOM, compiled=None)
+    fixed = FixedTower(tower, room=lambda _: ROOM, longest=32, compiled=None)
     for lengths in LENGTHS:
         packed = Packed.of(draw_windows(lengths))
         assert relative_difference(fixed(packed), reference=tower(packed)) <= 1e-5
@@ -81,7 +81,7 @@ def test_a_shape_is_compiled_once_and_changes_nothing():
 
 @torch.inference_mode()
 def test_what_the_room_doesnt_hold_is_read_all_the_same(tower, draw_windows, relative_difference):
-    fixed = FixedTower(tower, room=lambda _: Room(tokens=4, sequences=1), compiled=None)
+    fixed = FixedTower(tower, room=lambda _: Room(tokens=4, sequences=1), longest=32, compiled=None)
     packed = Packed.of(draw_windows([3, 7, 7, 20]))
     assert relative_difference(fixed(packed), reference=tower(packed)) <= 1e-5
 
@@ -91,28 +91,47 @@ def test_a_tower_with_a_bias_of_distances_is_refused(llama):
     tower = TextTower(replace(llama.shape, transformer=transformer))
     assert not takes_offsets(tower)
     with pytest.raises(ValueError, match="bias of distances"):
-        FixedTower(tower, room=lambda _: ROOM, compiled=None)
+        FixedTower(tower, room=lambda _: ROOM, longest=32, compiled=None)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("causal", [True, False])
 def test_attention_between_offsets_is_attention_within_runs(causal):
     generator = torch.Generator().manual_seed(3)
-    query, key, value = (torch.randn(12, 2, 4, generator=generator) for _ in range(3))
-    # Two of two, none, five, and three tokens that are nobody's.
+    query, key, value = (torch.randn(9, 2, 4, generator=generator) for _ in range(3))
+    # Two of two, none, and five.
     bounds = torch.tensor([0, 2, 4, 4, 9, 9], dtype=torch.int32)
-    found = packed_attention(query, key=key, value=value, layout=Offsets(bounds, 5), causal=causal)
-    wanted = packed_attention(
-        query[:9],
-        key=key[:9],
-        value=value[:9],
-        layout=(Run(0, 2, 2), Run(4, 1, 5)),
-        causal=causal,
+    found, wanted = (
+        packed_attention(query, key=key, value=value, layout=layout, causal=causal)
+        for layout in (Offsets(bounds, 5), (Run(0, 2, 2), Run(4, 1, 5)))
     )
-    torch.testing.assert_close(found[:9], wanted, rtol=0, atol=1e-6)
-    assert not found[9:].any()
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
     arguments = (query, key, value, bounds, 5)
     torch.library.opcheck(attention_between, arguments, {"causal": causal})
+
+
+@torch.inference_mode()
+def test_a_window_longer_than_the_longest_is_refused(llama, draw_windows):
+    fixed = FixedTower(llama, room=lambda _: ROOM, longest=8, compiled=None)
+    with pytest.raises(ValueError, match="9 tokens, where 8 is the most"):
+        fixed(Packed.of(draw_windows([3, 9])))
+
+
+@torch.inference_mode()
+def test_what_fills_the_room_is_laid_out_like_windows(llama, draw_windows, monkeypatch):
+    fixed = FixedTower(llama, room=lambda _: ROOM, longest=10, compiled=None)
+    seen = []
+    plain = llama.read
+
+    def watched(ids, **given):
+        seen.append(given["layout"])
+        return plain(ids, **given)
+
+    monkeypatch.setattr(llama, "read", watched)
+    fixed(Packed.of(draw_windows([3, 8])))
+    # 37 of 48 tokens are free; six windows, and five that fill, are the most.
+    assert seen[0].bounds.tolist() == [0, 3, 11, 21, 31, 41, 48, 48, 48, 48, 48, 48]
+    assert seen[0].longest == 10
 
 
 def test_offsets_take_no_bias():

@@ -102,7 +102,13 @@ class Engine:
             for _ in range(2)
         ]
         arithmetic = placed(self._network, budgets=budgets, precision=precision, compiled=compiled)
-        image_key, text_key = (f"{key}\n{arithmetic}" for key in vector_keys(bundle))
+        # Forwards of other sizes may round otherwise.
+        image_key, text_key = (
+            f"{key}\n{arithmetic}\n{size}"
+            for key, size in zip(
+                vector_keys(bundle), (sizes.images, budgets[0].short_tokens), strict=True
+            )
+        )
         self.images = ImageVectors(
             self._network.image_tower,
             store=VectorStore(cache, key=image_key),

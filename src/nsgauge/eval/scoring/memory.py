@@ -24,11 +24,11 @@ class Budget:
         tokens: At most, while the memory lasts.
         short_tokens: About so many are in a forward of short windows, all of one length and always
             as many: what such a window's vector is can't depend on the others, so it may be kept
-            beyond its shard.
+            beyond its shard. Never more than `tokens`.
     """
 
     def __init__(self, tokens: int, *, short_tokens: int = 256) -> None:
-        self.short_tokens = short_tokens
+        self.short_tokens = min(short_tokens, tokens)
         self._most = tokens
         self._now = tokens
         self._since = 0
@@ -39,13 +39,17 @@ class Budget:
         return self._now
 
     def room(self, packed: Packed) -> Room:
-        """The shape of the forward that reads some windows: one for short ones, one for the rest.
+        """The shape of the forward that reads some windows: one for short ones.
 
-        Longer windows than short ones take up the tokens before the sequences.
+        For the rest as many tokens, or twice that, and so on: the least that holds them. Longer
+        windows than short ones take up the tokens before the sequences.
         """
-        if packed.lengths[-1] <= SHORT_TOKENS and len(packed.ids) <= self.short_tokens:
-            return Room(tokens=self.short_tokens, sequences=self.alike(1))
-        return Room(tokens=self._now, sequences=self._now // SHORT_TOKENS)
+        tokens = self.short_tokens
+        if packed.lengths[-1] <= SHORT_TOKENS and len(packed.ids) <= tokens:
+            return Room(tokens=tokens, sequences=self.alike(1))
+        while tokens < len(packed.ids):
+            tokens *= 2
+        return Room(tokens=tokens, sequences=tokens // SHORT_TOKENS)
 
     def alike(self, length: int) -> int:
         """How many short windows of one length are in a forward."""

@@ -70,6 +70,8 @@ def placed(
     half = precision == "bf16"
     if compiled and not (on_cuda and half):
         raise SettingsError("--compile is for CUDA in bf16: leave it out here")
+    if not compiled:
+        loosen(network)
     if half:
         halve(network)
     if on_cuda and half:
@@ -93,14 +95,30 @@ def fix_shapes(
     Raises:
         SettingsError: a tower can't be compiled.
     """
-    network.text_tower = _fixed(network.text_tower, budget=texts, compiled=compiled)
-    if network.language_tower is not None:
-        network.language_tower = _fixed(network.language_tower, budget=exchanges, compiled=compiled)
+    text, language = network.text_tower, network.language_tower
+    network.text_tower = _fixed(text, budget=texts, longest=text.shape.context, compiled=compiled)
+    settings = network.settings.channels.language
+    if language is not None and settings is not None:
+        network.language_tower = _fixed(
+            language, budget=exchanges, longest=settings.window_tokens, compiled=compiled
+        )
     if compiled is not None:
         network.image_tower.compile(**compiled)
 
 
-def _fixed(tower: TextTower, *, budget: Budget, compiled: CompileOptions | None) -> TextTower:
+def loosen(network: Network) -> None:
+    """Undo what `fix_shapes` did for an engine before this one, in place."""
+    if isinstance(network.text_tower, FixedTower):
+        network.text_tower = network.text_tower.tower
+    if isinstance(network.language_tower, FixedTower):
+        network.language_tower = network.language_tower.tower
+    # What `compile` set; torch has no way back by name.
+    network.image_tower._compiled_call_impl = None
+
+
+def _fixed(
+    tower: TextTower, *, budget: Budget, longest: int, compiled: CompileOptions | None
+) -> TextTower:
     plain = tower
     if isinstance(tower, FixedTower):
         # An engine before this one has fixed it, and may have compiled it.
@@ -109,7 +127,7 @@ def _fixed(tower: TextTower, *, budget: Budget, compiled: CompileOptions | None)
             return tower
         plain = tower.tower
     if takes_offsets(plain):
-        return FixedTower(plain, room=budget.room, compiled=compiled)
+        return FixedTower(plain, room=budget.room, longest=longest, compiled=compiled)
     if compiled is not None:
         raise SettingsError(
             "a text tower with a bias of distances (MPNet) can't be compiled: leave --compile out"

@@ -15,6 +15,7 @@ from nsgauge.eval.scoring.claim import claimed, new_manifest
 from nsgauge.eval.scoring.controls import NAMES, control_scores, drawn
 from nsgauge.eval.scoring.engine import Engine
 from nsgauge.eval.scoring.pictures import Pictures
+from nsgauge.eval.scoring.placement import device_of
 from nsgauge.eval.scoring.rows import Rows
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.eval.scoring.shards import (
@@ -111,8 +112,9 @@ def score_folder(
 def engine_of(
     bundle: Bundle, *, data: Path, settings: ScoringSettings, resources: Resources
 ) -> Engine:
-    """The engine that scores a data folder."""
+    """The engine that scores a data folder; it compiles nothing where there is no CUDA."""
     towers = bundle.towers
+    on_cuda = device_of(resources.device).type == "cuda"
     return Engine(
         bundle,
         pictures=Pictures(data, side=towers.image_side_px, resize=towers.resize),
@@ -120,7 +122,7 @@ def engine_of(
         device=resources.device,
         tokens_per_batch=settings.tokens_per_batch,
         precision=settings.precision,
-        compiled=settings.compiled,
+        compiled=settings.compiled and on_cuda,
         watch=resources.watch,
     )
 

@@ -16,7 +16,8 @@ class ScoringSettings(Settings):
     `controls_rows` caps the rows of the control runs, 0 leaves them out; the rows are drawn by
     `seed`. `tokens_per_batch` bounds the memory of one forward; None is what suits the device.
     `precision` is the towers'; `int8` is for a bundle that was made so (`quantised`). `compiled`
-    has torch compile them, on CUDA in bf16: a minute, once, that long runs earn back.
+    has torch compile them on CUDA, where they must be in bf16: a minute, once, that long runs earn
+    back.
     """
 
     rows_per_shard: int = Field(8192, ge=1)

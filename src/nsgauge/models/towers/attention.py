@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -19,8 +20,7 @@ class Offsets:
     """Where sequences lie, as a tensor: a forward that is compiled for it takes any other too.
 
     Attributes:
-        bounds: Where each begins, and where the last one ends. What lies behind is nobody's, and
-            what attention makes of it means nothing.
+        bounds: Where each begins, and where the last one ends, behind the last token.
         longest: No sequence has more tokens.
     """
 
@@ -84,24 +84,20 @@ def attention_between(
 ) -> Tensor:
     """Attention within the sequences between bounds, as one operator that a compiler leaves whole.
 
-    For inference alone: it has no gradient. Tokens behind the last bound get zeros.
+    For inference alone: it has no gradient. The last bound is behind the last token.
     """
     del longest
-    lengths = bounds.diff().tolist()
-    found = torch.zeros_like(query)
-    end = int(bounds[-1])
-    if end:
-        runs = tuple(runs_of([length for length in lengths if length]))
-        query, key, value = (each[:end] for each in (query, key, value))
-        found[:end] = _by_runs(query, key=key, value=value, runs=runs, causal=causal, bias=None)
-    return found
+    runs = tuple(runs_of([length for length in bounds.diff().tolist() if length]))
+    return _by_runs(query, key=key, value=value, runs=runs, causal=causal, bias=None)
 
 
 @attention_between.register_kernel("cuda")
 def _(
     query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, *, causal: bool
 ) -> Tensor:
-    return _varlen((query, key, value), bounds=bounds, longest=longest, causal=causal)
+    # cuDNN makes a plan for every shape, and isn't known to take sequences without a token.
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return _varlen((query, key, value), bounds=bounds, longest=longest, causal=causal)
 
 
 @attention_between.register_fake
