@@ -12,7 +12,7 @@ from nsgauge.data.tables import read_triples, triples_of
 from nsgauge.errors import ScoringError
 from nsgauge.eval.scoring import int8_tower
 from nsgauge.eval.scoring import quantised as module
-from nsgauge.eval.scoring.int8_tower import QuantisedTower
+from nsgauge.eval.scoring.int8_tower import QuantisedTower, smoothed
 from nsgauge.eval.scoring.quantised import gated_int8, quantised
 from nsgauge.models.towers.packing import Packed, Window
 
@@ -91,8 +91,8 @@ def test_the_gate_lets_the_same_scores_through(bundle, world, monkeypatch):
 def test_the_gate_refuses_with_the_report_and_never_silently(bundle, world, monkeypatch):
     asked: list[bool] = []
 
-    def worse(given, *, narrow):
-        asked.append(narrow)
+    def worse(given, *, careful):
+        asked.append(careful is not None)
         network = copy.deepcopy(given.network)
         with torch.no_grad():
             network.members[0].head[3].weight.neg_()
@@ -101,14 +101,12 @@ def test_the_gate_refuses_with_the_report_and_never_silently(bundle, world, monk
     monkeypatch.setattr(module, "quantised", worse)
     with pytest.raises(ScoringError, match=r"int8 refused: .* flipped .* score in fp32"):
         gated_int8(bundle, data=world)
-    assert asked == [True, False]
+    assert asked == [False, True]
 
 
-def test_what_the_whole_in_int8_flips_is_scored_with_the_narrow_products_in_fp32(
-    bundle, world, monkeypatch
-):
-    def worse_if_whole(given, *, narrow):
-        if not narrow:
+def test_what_the_whole_in_int8_flips_is_scored_with_care(bundle, world, monkeypatch):
+    def worse_if_whole(given, *, careful):
+        if careful is not None:
             return given
         network = copy.deepcopy(given.network)
         with torch.no_grad():
@@ -121,18 +119,31 @@ def test_what_the_whole_in_int8_flips_is_scored_with_the_narrow_products_in_fp32
     assert gated.lines()[0] == "int8, but for the products that end the MLPs"
 
 
-def test_narrow_products_in_fp32_bring_the_tower_closer(bundle, int8, annotations_unchecked):
+@torch.inference_mode()
+def test_care_brings_the_tower_closer(bundle, int8, annotations_unchecked):
     tower = bundle.network.text_tower
-    with annotations_unchecked():
-        kept = QuantisedTower(tower, pooled=True, narrow=False)
+    sample = Packed.of(_windows([40, 90, 200]))
+    even = smoothed(tower, windows=sample)
     packed = Packed.of(_windows([60, 3, 200, 17]))
-    with torch.inference_mode():
-        wanted = tower(packed)
-        off, closer = (
-            1 - torch.cosine_similarity(each(packed), wanted).mean()
-            for each in (int8.network.text_tower, kept)
-        )
+    wanted = tower(packed)
+    torch.testing.assert_close(even(packed), wanted, rtol=0, atol=1e-5)
+    with annotations_unchecked():
+        careful = QuantisedTower(tower, pooled=True, careful=sample)
+    off, closer = (
+        1 - torch.cosine_similarity(each(packed), wanted).mean()
+        for each in (int8.network.text_tower, careful)
+    )
     assert 0 < closer < 0.7 * off
+
+
+@torch.inference_mode()
+def test_smoothing_evens_what_a_linear_takes_and_what_it_multiplies_by():
+    linear = torch.nn.Linear(3, 2)
+    scale = torch.tensor([0.5, 1.0, 20.0])
+    given = torch.randn(4, 3)
+    found = int8_tower.SmoothedLinear(linear, scale=scale)
+    torch.testing.assert_close(found(given), linear(given))
+    torch.testing.assert_close(found.linear.weight, linear.weight * scale)
 
 
 @pytest.mark.parametrize(

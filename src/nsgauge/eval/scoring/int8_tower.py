@@ -1,5 +1,6 @@
 """A text tower in int8 on a CPU, by ONNX Runtime."""
 
+import copy
 import importlib
 import logging
 import tempfile
@@ -20,6 +21,10 @@ from nsgauge.models.towers.text import TextTower
 PADDED_TOKENS = 1024
 """In one run of the graph: enough to keep the products busy, few enough to stay in the cache."""
 ENOUGH_TOKENS = 256
+SMOOTHED = ("out", "widen", "gate")
+"""Names, within a block, of the linears that are of int8 in any case."""
+LEAST = 1e-5
+"""A column that is never used isn't scaled up without end."""
 CPU_FLAGS = Path("/proc/cpuinfo")
 
 
@@ -33,27 +38,30 @@ class QuantisedTower(TextTower):
     Args:
         tower: Adapters merged, fp32, on the CPU.
         pooled: Whether it gives pooled windows (`forward`), or else their `tokens`.
-        narrow: Whether the products that end the MLPs are of int8, too. A few of the numbers that
-            they take are much larger than the rest, which one scale has to serve: that is most of
-            the error, and a third of the products.
+        careful: Windows as they will come; None to have all linears in int8. With them the
+            products that end the MLPs stay in fp32: a few of the numbers that these take are much
+            larger than the rest, which one scale has to serve. That is most of the error, and a
+            third of the products. The others' inputs are smoothed by what the windows hold.
 
     Raises:
         ScoringError: the packages onnx, onnxruntime or onnxscript aren't installed.
     """
 
-    def __init__(self, tower: TextTower, *, pooled: bool, narrow: bool = True) -> None:
+    def __init__(self, tower: TextTower, *, pooled: bool, careful: Packed | None = None) -> None:
         nn.Module.__init__(self)
         self.shape = tower.shape
         # A tower is where its parameters are; of the one given, none is kept.
         self.on_cpu = nn.Parameter(torch.empty(0), requires_grad=False)
-        self.arithmetic = f"int8, narrow {'int8' if narrow else 'fp32'}"
+        self.arithmetic = "int8" if careful is None else "int8, careful"
         self._pooled = pooled
         _require_packages()
         with tempfile.TemporaryDirectory() as folder:
             exact, quantised = (Path(folder) / name for name in ("exact.onnx", "int8.onnx"))
+            if careful is not None:
+                tower = smoothed(tower, windows=careful)
             module, inputs = PaddedTower(tower, pooled=pooled), text_inputs(tower)
             write_graph(module, exact, inputs=inputs, axes=TEXT_AXES, output="read")
-            _quantise(exact, to=quantised, kept=() if narrow else _narrow(exact, tower=tower))
+            _quantise(exact, to=quantised, kept=_narrow(exact, tower=tower) if careful else ())
             self._graph = _session(quantised, threads=torch.get_num_threads())
 
     def forward(self, packed: Packed) -> Float[Tensor, "sequences width"]:
@@ -107,6 +115,60 @@ def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
         chunk.append(length)
     if chunk:
         yield chunk
+
+
+class SmoothedLinear(nn.Module):
+    """A linear whose inputs are divided, and whose weights multiplied, by a scale a column."""
+
+    def __init__(self, linear: nn.Linear, *, scale: Float[Tensor, " inputs"]) -> None:
+        super().__init__()
+        self.inverse = nn.Parameter(1 / scale, requires_grad=False)
+        self.linear = copy.deepcopy(linear)
+        self.linear.weight.mul_(scale)
+
+    def forward(self, given: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
+        """What the linear makes of it, but for rounding."""
+        product: Tensor = self.linear(given * self.inverse)
+        return product
+
+
+@torch.inference_mode()
+def smoothed(tower: TextTower, *, windows: Packed) -> TextTower:
+    """A copy that gives the same, with inputs of its linears that one scale serves better.
+
+    The largest of an input's column and of its weights' become alike, as their geometric mean.
+    Linears that stay in fp32 (queries, keys, values, the ends of MLPs) are left as they are.
+
+    Args:
+        tower: In fp32.
+        windows: As they will come.
+
+    Source: Xiao et al. 2023 (SmoothQuant), equation 4 with alpha = 0.5.
+    """
+    tower = copy.deepcopy(tower)
+    largest: dict[str, Tensor] = {}
+
+    def note(name: str, given: tuple[Tensor, ...]) -> None:
+        largest[name] = given[0].flatten(0, -2).abs().amax(dim=0)
+
+    linears = {
+        name: module
+        for name, module in tower.stack.named_modules()
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in SMOOTHED
+    }
+    hooks = [
+        module.register_forward_pre_hook(lambda _, given, name=name: note(name, given))
+        for name, module in linears.items()
+    ]
+    tower.tokens(windows)
+    for hook in hooks:
+        hook.remove()
+    for name, linear in linears.items():
+        column = linear.weight.abs().amax(dim=0).clamp(min=LEAST)
+        scale = (largest[name].clamp(min=LEAST) / column).sqrt()
+        block, _, own = name.rpartition(".")
+        tower.stack.get_submodule(block).add_module(own, SmoothedLinear(linear, scale=scale))
+    return tower.requires_grad_(requires_grad=False)
 
 
 def _narrow(graph: Path, *, tower: TextTower) -> list[str]:

@@ -5,8 +5,10 @@ either arithmetic.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -15,23 +17,35 @@ from nsgauge.data.tables import iter_triples, read_verdicts
 from nsgauge.data.targets import judge_counts, labels_of
 from nsgauge.errors import ScoringError
 from nsgauge.eval.scoring.controls import drawn
+from nsgauge.eval.scoring.engine import Engine
 from nsgauge.eval.scoring.int8_tower import QuantisedTower
 from nsgauge.eval.scoring.parity import Parity, parity
 from nsgauge.eval.scoring.runner import Resources, engine_of
 from nsgauge.eval.scoring.settings import ScoringSettings
 from nsgauge.models.network import Network
+from nsgauge.models.towers.packing import Packed
 from nsgauge.records import TRIPLES_SCHEMA
 
 GATE_ROWS = 1000
+SAMPLED_ROWS = 48
+"""From which the scales of a careful int8 are taken."""
 ROWS_READ_AT_ONCE = 8192
 
 
-def quantised(bundle: Bundle, *, narrow: bool = True) -> Bundle:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Windows of the data: of the text tower, and of the language model where there is one."""
+
+    texts: Packed
+    exchanges: Packed | None
+
+
+def quantised(bundle: Bundle, *, careful: Sample | None = None) -> Bundle:
     """The same classifier with text tower and language model in int8; the one given stays.
 
     Args:
         bundle: As loaded, on the CPU.
-        narrow: As `QuantisedTower` has it.
+        careful: As `QuantisedTower` has it, for each.
 
     Raises:
         ScoringError: a package is missing, or the classifier isn't on the CPU.
@@ -39,13 +53,16 @@ def quantised(bundle: Bundle, *, narrow: bool = True) -> Bundle:
     network = bundle.network
     if next(network.parameters()).device.type != "cpu":
         raise ScoringError("int8 is for CPUs: leave --precision out, or pass --device cpu")
-    pooled = not network.pools_tokens
-    tower = QuantisedTower(network.text_tower, pooled=pooled, narrow=narrow)
+    tower = QuantisedTower(
+        network.text_tower,
+        pooled=not network.pools_tokens,
+        careful=None if careful is None else careful.texts,
+    )
     language = bundle.towers.language
     if language is not None:
-        language = replace(
-            language, tower=QuantisedTower(language.tower, pooled=False, narrow=narrow)
-        )
+        read = None if careful is None else careful.exchanges
+        told = QuantisedTower(language.tower, pooled=False, careful=read)
+        language = replace(language, tower=told)
     towers = replace(bundle.towers, text=tower, language=language)
     # Its own members are never used: no memory for them, and no random numbers.
     with torch.device("meta"):
@@ -61,16 +78,16 @@ class Compared:
     Attributes:
         bundle: Which may be scored with.
         parity: Its own.
-        narrow: Whether all that can be is in int8, or the products that end the MLPs are in fp32.
+        careful: Whether what most of the error comes from is in fp32 (`QuantisedTower`).
     """
 
     bundle: Bundle
     parity: Parity
-    narrow: bool
+    careful: bool
 
     def lines(self) -> list[str]:
         """In words."""
-        kept = [] if self.narrow else ["int8, but for the products that end the MLPs"]
+        kept = ["int8, but for the products that end the MLPs"] if self.careful else []
         return [*kept, *self.parity.lines()]
 
 
@@ -92,23 +109,30 @@ def compared_int8(bundle: Bundle, *, data: Path, rows: int = GATE_ROWS, seed: in
     triples = _drawn(data, rows=rows, seed=seed)
     settings, resources = ScoringSettings(), Resources(device="cpu")
 
-    def scores(of: Bundle) -> pa.Table:
-        engine = engine_of(of, data=data, settings=settings, resources=resources)
-        return engine.score_table(triples)
-
+    engines = partial(engine_of, data=data, settings=settings, resources=resources)
     verdicts = read_verdicts(data)
     known = judge_counts(verdicts)
     judge = next((name for name in bundle.manifest.training.judges if name in known), None)
     labels = None if judge is None else labels_of(verdicts, judge=judge)
-    exact = scores(bundle)
+    engine = engines(bundle)
+    exact = engine.score_table(triples)
 
-    def compared(*, narrow: bool) -> Compared:
-        cheaper = quantised(bundle, narrow=narrow)
-        found = parity(exact, cheaper=scores(cheaper), labels=labels)
-        return Compared(bundle=cheaper, parity=found, narrow=narrow)
+    def compared(careful: Sample | None) -> Compared:
+        cheaper = quantised(bundle, careful=careful)
+        scores = engines(cheaper).score_table(triples)
+        found = parity(exact, cheaper=scores, labels=labels)
+        return Compared(bundle=cheaper, parity=found, careful=careful is not None)
 
-    whole = compared(narrow=True)
-    return whole if whole.parity.passed else compared(narrow=False)
+    whole = compared(None)
+    return whole if whole.parity.passed else compared(_sample(engine, triples=triples))
+
+
+def _sample(engine: Engine, *, triples: pa.Table) -> Sample:
+    """Windows of a few triples."""
+    rows = engine.look(triples.slice(0, SAMPLED_ROWS))
+    texts, exchanges = rows.texts.windows, rows.exchanges
+    told = None if exchanges is None else exchanges.windows.pack(np.arange(len(exchanges.windows)))
+    return Sample(texts=texts.pack(np.arange(len(texts))), exchanges=told)
 
 
 def gated_int8(bundle: Bundle, *, data: Path, rows: int = GATE_ROWS, seed: int = 0) -> Compared:
