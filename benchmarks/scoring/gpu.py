@@ -145,7 +145,7 @@ def g2(place: Place, _folder: Path) -> list[Row]:
             "CLIP text tower, compiled",
             sides=("its time", "time of its products alone"),
             ratios=place.ratios(lambda: encoded(tower, batches), products),
-            parity="as many forwards of one shape",
+            parity="as many forwards, each counted as full",
             most=1.5,
         )
     ]

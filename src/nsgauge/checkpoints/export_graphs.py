@@ -209,7 +209,10 @@ def _layer(
 
 
 def _products(block: Block, tokens: Float[Tensor, "windows length width"]) -> tuple[Tensor, ...]:
-    """Queries, keys and values in one product: what is read (and quantised) is read once."""
+    """Queries, keys and values in one product: what is read is read once.
+
+    Their weights are joined in the graph, so that a quantiser, which wants constants, passes over.
+    """
     parts = (block.query, block.key, block.value)
     weights: list[Tensor] = [part.weight for part in parts]
     biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]

@@ -77,6 +77,7 @@ def score(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Score every triple of a data folder; a run that was stopped goes on where it was."""
+    from nsgauge.eval.scoring.placement import device_of, refuse_uncompilable
     from nsgauge.eval.scoring.runner import Resources
     from nsgauge.eval.scoring.settings import ScoringSettings
     from nsgauge.models.towers.packaged import cache_folder
@@ -96,7 +97,9 @@ def score(
         device="cpu" if precision == "int8" and device is None else device,
     )
     if compile_ and engine is EngineName.LOCAL:
-        _refuse_compiling(resources.device, precision=precision)
+        # Before anything is claimed, or overwritten.
+        on_cuda = device_of(resources.device).type == "cuda"
+        refuse_uncompilable(on_cuda=on_cuda, precision=settings.precision)
     run = _Run(bundle=bundle, data=data, settings=settings, resources=resources)
     if engine is EngineName.RAY:
         cluster = {
@@ -114,14 +117,6 @@ def score(
     console.show_scores(manifest, out=out)
     if resources.watch.rows:
         console.say(resources.watch.words())
-
-
-def _refuse_compiling(device: str | None, *, precision: str) -> None:
-    """Before anything is claimed, or overwritten."""
-    from nsgauge.eval.scoring.placement import device_of
-
-    if device_of(device).type != "cuda" or precision not in ("auto", "bf16"):
-        raise SettingsError("--compile is for CUDA in bf16: leave it out here")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

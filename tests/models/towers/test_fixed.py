@@ -14,8 +14,9 @@ from nsgauge.models.towers.attention import Offsets, attention_between, packed_a
 from nsgauge.models.towers.fixed import FixedTower, Room, takes_offsets
 from nsgauge.models.towers.packing import Packed, Run
 from nsgauge.models.towers.pair import Towers
-from nsgauge.models.towers.text import TextShape, TextTower
+from nsgauge.models.towers.text import TextTower
 from nsgauge.models.towers.transformer import TransformerShape
+from tests.models.towers.compiling import LLAMA, tower_of
 
 LENGTHS = ([3, 7, 7, 20], [5], [9] * 4, [31, 2, 2, 2, 2, 2])
 ROOM = Room(tokens=48, sequences=6)
@@ -23,28 +24,7 @@ ROOM = Room(tokens=48, sequences=6)
 
 @pytest.fixture
 def llama() -> TextTower:
-    torch.manual_seed(0)
-    shape = TransformerShape(
-        width=16,
-        layers=2,
-        heads=4,
-        hidden=24,
-        activation="silu",
-        causal=True,
-        key_heads=2,
-        rotary_base=100,
-        llama=True,
-    )
-    return TextTower(
-        TextShape(
-            transformer=shape,
-            vocabulary=97,
-            context=32,
-            pooling="mean",
-            embedding_norm=False,
-            projection=None,
-        )
-    ).eval()
+    return tower_of(LLAMA, mean=True)
 
 
 @pytest.fixture(params=["clip", "bert", "llama"])

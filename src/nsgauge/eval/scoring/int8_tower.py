@@ -38,7 +38,7 @@ class QuantisedTower(TextTower):
     Args:
         tower: Adapters merged, fp32, on the CPU.
         pooled: Whether it gives pooled windows (`forward`), or else their `tokens`.
-        careful: Windows as they will come; None to have all linears in int8. With them the
+        careful: Windows as they will come; None to have all others in int8. With them the
             products that end the MLPs stay in fp32: a few of the numbers that these take are much
             larger than the rest, which one scale has to serve. That is most of the error, and a
             third of the products. The others' inputs are smoothed by what the windows hold.
@@ -61,7 +61,8 @@ class QuantisedTower(TextTower):
                 tower = smoothed(tower, windows=careful)
             module, inputs = PaddedTower(tower, pooled=pooled), text_inputs(tower)
             write_graph(module, exact, inputs=inputs, axes=TEXT_AXES, output="read")
-            _quantise(exact, to=quantised, kept=_narrow(exact, tower=tower) if careful else ())
+            kept = [] if careful is None else _narrow(exact, tower=tower)
+            _quantise(exact, to=quantised, kept=kept)
             self._graph = _session(quantised, threads=torch.get_num_threads())
 
     def forward(self, packed: Packed) -> Float[Tensor, "sequences width"]:
@@ -183,7 +184,7 @@ def _narrow(graph: Path, *, tower: TextTower) -> list[str]:
     ]
 
 
-def _quantise(exact: Path, *, to: Path, kept: Sequence[str]) -> None:
+def _quantise(exact: Path, *, to: Path, kept: list[str]) -> None:
     """Linears alone, signed weights with a scale per output; those kept stay in fp32.
 
     Without VNNI weights have seven bits: a sum of two products of eight overflows 16
@@ -202,7 +203,7 @@ def _quantise(exact: Path, *, to: Path, kept: Sequence[str]) -> None:
             per_channel=True,
             reduce_range=not _has_vnni(),
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=list(kept),
+            nodes_to_exclude=kept,
             extra_options={"MatMulConstBOnly": True},
         )
     finally:

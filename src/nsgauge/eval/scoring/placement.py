@@ -68,8 +68,8 @@ def placed(
     if precision == "auto":
         precision = "bf16" if on_cuda else "fp32"
     half = precision == "bf16"
-    if compiled and not (on_cuda and half):
-        raise SettingsError("--compile is for CUDA in bf16: leave it out here")
+    if compiled:
+        refuse_uncompilable(on_cuda=on_cuda, precision=precision)
     if not compiled:
         loosen(network)
     if half:
@@ -79,6 +79,16 @@ def placed(
         options = compile_options() if compiled else None
         fix_shapes(network, texts=texts, exchanges=exchanges, compiled=options)
     return f"{precision}, compiled" if compiled else precision
+
+
+def refuse_uncompilable(*, on_cuda: bool, precision: Precision) -> None:
+    """Of what was asked for, whatever can't be compiled.
+
+    Raises:
+        SettingsError: the towers won't be on CUDA in bf16.
+    """
+    if not on_cuda or precision not in ("auto", "bf16"):
+        raise SettingsError("--compile is for CUDA in bf16: leave it out here")
 
 
 def fix_shapes(
