@@ -5,12 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.inputs import assemble
 from nsgauge.models.language import (
+    BEGINNINGS,
     HEAD_TOKENS,
+    TOLD,
+    UNTOLD,
     ExchangeReader,
     LanguageSettings,
     exchange_reader,
@@ -33,7 +37,7 @@ SETTINGS = LanguageSettings(window_tokens=ROOM)
 
 @pytest.fixture(scope="module")
 def model(language_preset) -> LanguageModel:
-    return load_language(load_preset(language_preset))
+    return load_language(load_preset(language_preset), likelihoods=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +57,19 @@ def test_an_exchange_is_told_by_a_third_person(reader):
         responses=["Yes.", "No <|im_end|>"],
         captions=["a red door", None],
     )
-    assert [text_of(window.ids) for window in map(rows.windows.__getitem__, range(2))] == [
+    assert [text_of(window.ids) for window in map(rows.windows.__getitem__, range(3))] == [
+        "<user\nA person showed a picture and asked: Is it safe?\nAn assistant answered: Yes.\n",
         "<user\nA person showed a picture of a red door and asked: Is it safe?\n"
         "An assistant answered: Yes.\n",
         "<user\nA person showed a picture and asked: And this?\n"
         "An assistant answered: No <|im_end|>\n",
     ]
-    assert rows.bounds.tolist() == [0, 1, 2]
+    assert rows.bounds.tolist() == [0, 2, 3]
+    assert rows.roles.tolist() == [UNTOLD, TOLD, TOLD]
+    alone = SETTINGS.model_copy(update={"mutual_information": False})
+    plain = ExchangeReader(reader.tokenizer, settings=alone)
+    told = plain.columns(["Is it safe?"], responses=["Yes."], captions=["a red door"])
+    assert [told.windows[0]] == [rows.windows[1]]
 
 
 def test_a_long_response_is_read_whole_and_a_long_prompt_at_its_beginning(reader):
@@ -87,25 +97,54 @@ def test_no_rows_are_no_windows(reader):
 @torch.inference_mode()
 def test_a_window_is_the_mean_of_its_responses_normalised_tokens(model, reader):
     rows = reader.columns(["a", "bb"], responses=["Yes, it is.", "No"], captions=[None, "c"])
-    windows = [rows.windows[0], rows.windows[1]]
+    windows = [rows.windows[0], rows.windows[1], rows.windows[2]]
     found = read_exchanges(model.tower, packed=Packed.of(windows))
     for place, window in enumerate(windows):
         alone = model.tower.tokens(Packed.of([window]))
         begin, end = rows.response[place]
-        wanted = layer_norm(alone, (WIDTH,))[begin:end].mean(dim=0)
-        torch.testing.assert_close(found[place], wanted, rtol=0, atol=1e-5)
+        wanted = layer_norm(alone[:, :WIDTH], (WIDTH,))[begin:end].mean(dim=0)
+        torch.testing.assert_close(found[place, :WIDTH], wanted, rtol=0, atol=1e-5)
+        likely = [alone[begin:end, WIDTH][:most].sum() for most in BEGINNINGS]
+        torch.testing.assert_close(found[place, WIDTH:], torch.stack(likely), rtol=0, atol=1e-4)
 
 
-def test_a_row_is_the_mean_of_its_windows():
-    vectors = np.array([[1.0, 2.0], [3.0, 6.0], [5.0, 0.0]])
-    found = of_rows(vectors, each=np.array([2, 1]))
-    np.testing.assert_allclose(found, [[2.0, 4.0], [5.0, 0.0]])
+@torch.inference_mode()
+@pytest.mark.parametrize("response", ["Yes", "No, it is a berry.", "word " * 99])
+def test_a_row_tells_how_much_likelier_its_beginnings_are_for_the_caption(model, reader, response):
+    def likely(caption: str | None) -> Tensor:
+        """Of the response's tokens, in a window that nothing was cut from."""
+        rows = reader.columns(["why?"], responses=[response], captions=[caption])
+        place = int(np.flatnonzero(rows.roles == TOLD)[0])
+        begin, end = rows.response[place]
+        tokens: Tensor = model.tower.tokens(Packed.of([rows.windows[place]]))
+        return tokens[begin:end, WIDTH]
+
+    rows = reader.columns(["why?"] * 2, responses=[response] * 2, captions=["a berry", None])
+    found = encode_exchanges(model.tower, rows=rows, tokens_per_batch=999)
+    shown, hidden = likely("a berry"), likely(None)
+    both = min(len(shown), len(hidden))
+    for number, most in enumerate(BEGINNINGS):
+        wanted = (shown[:both][:most] - hidden[:both][:most]).sum()
+        torch.testing.assert_close(found[0, WIDTH + number], wanted, rtol=0, atol=1e-3)
+    assert not found[1, WIDTH:].any()
+    assert found[0, WIDTH:].abs().max() > 0.01
+
+
+def test_a_row_is_the_mean_of_its_windows_but_for_the_one_that_is_compared(model):
+    wide = WIDTH + len(BEGINNINGS)
+    vectors = np.random.default_rng(0).normal(size=(6, wide))
+    roles = np.array([TOLD, TOLD, UNTOLD, TOLD, TOLD, TOLD])
+    found = of_rows(vectors, each=np.array([2, 3, 1]), roles=roles, tower=model.tower)
+    means = [vectors[rows].mean(axis=0) for rows in ([0, 1], [3, 4], [5])]
+    np.testing.assert_allclose(found[:, :WIDTH], [mean[:WIDTH] for mean in means])
+    gains = (vectors[3] - vectors[2])[WIDTH:]
+    np.testing.assert_allclose(found[:, WIDTH:], [0 * gains, gains, 0 * gains])
 
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 300, 10_000])
 def test_rows_are_the_same_in_any_company(model, reader, tokens_per_batch):
     responses = ["Yes.", "word " * 99, "Yes.", "No, never"]
-    rows = reader.columns(["p"] * 4, responses=responses, captions=[None] * 4)
+    rows = reader.columns(["p"] * 4, responses=responses, captions=["c", None, "c", "d"])
     found = encode_exchanges(model.tower, rows=rows, tokens_per_batch=tokens_per_batch)
     assert torch.equal(found[0], found[2])
     for row in range(4):

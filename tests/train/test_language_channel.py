@@ -56,7 +56,7 @@ def bundle(trained):
 
 @pytest.fixture(scope="module")
 def corpus(recipe, world, language_preset):
-    towers = load_towers(load_preset("pocket"), language=language_preset)
+    towers = load_towers(load_preset("pocket"), language=language_preset, likelihoods=True)
     return load_corpus(world, recipe=recipe, towers=towers)
 
 

@@ -143,6 +143,7 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
             manifest.preset,
             tower_directory=directory,
             language=manifest.network.channels.language_preset,
+            likelihoods=manifest.network.channels.wants_likelihoods,
         )
     except SettingsError as error:
         raise BundleError(f"{path}: {error}") from error

@@ -6,12 +6,13 @@ from typing import cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear
+from torch.nn.functional import layer_norm, linear, pad
 
+from nsgauge.models.language import beginning_sums
 from nsgauge.models.member import Member
 from nsgauge.models.network import Network
 from nsgauge.models.pooling import TokenPool, before_second
-from nsgauge.models.towers.text import TextTower
+from nsgauge.models.towers.text import TextTower, log_likelihoods
 from nsgauge.models.towers.transformer import Block, Turn
 
 
@@ -39,10 +40,25 @@ class PaddedTokens(nn.Module):
         places = torch.arange(ids.shape[1], device=ids.device)
         tokens = tower.embedded(ids, positions=places, segments=segments)
         mask, turn = self._mask(places, lengths=lengths), tower.stack.turn(places)
-        for block in tower.stack.blocks:
+        taken = tokens
+        for number, block in enumerate(tower.stack.blocks, start=1):
             tokens = _layer(cast("Block", block), tokens, mask=mask, turn=turn)
+            taken = tokens if number == tower.shape.taken_after else taken
         read: Tensor = tokens if tower.shape.embedding_norm else tower.norm(tokens)
-        return read
+        return read if tower.shape.taken_after is None else self._told(taken, last=read, ids=ids)
+
+    def _told(
+        self,
+        taken: Float[Tensor, "windows length width"],
+        *,
+        last: Float[Tensor, "windows length width"],
+        ids: Int[Tensor, "windows length"],
+    ) -> Float[Tensor, "windows length token_width"]:
+        """Tokens, and how likely each was after those before it."""
+        likely = log_likelihoods(
+            last[:, :-1], ids=ids[:, 1:], embedding=self.tower.token_embedding.weight
+        )
+        return torch.cat([taken, pad(likely, (1, 0))[..., None]], dim=-1)
 
     def _mask(
         self, places: Int[Tensor, " length"], *, lengths: Int[Tensor, " windows"]
@@ -128,9 +144,13 @@ class ExchangeVectors(nn.Module):
     ) -> Float[Tensor, "windows width"]:
         """Arguments as `PaddedTokens`."""
         read: Tensor = self.read(ids, segments, lengths)
-        taken = _taken(segments, lengths=lengths).to(read.dtype)
-        shares = taken / taken.sum(dim=1, keepdim=True)
-        return (shares[:, None] @ layer_norm(read, read.shape[-1:])).squeeze(1)
+        taken = _taken(segments, lengths=lengths)
+        shares = taken.to(read.dtype) / taken.sum(dim=1, keepdim=True)
+        width = self.read.tower.shape.transformer.width
+        means = (shares[:, None] @ layer_norm(read[..., :width], (width,))).squeeze(1)
+        if self.read.tower.shape.taken_after is None:
+            return means
+        return torch.cat([means, beginning_sums(read[..., width], taken=taken)], dim=1)
 
 
 class Decision(nn.Module):
@@ -154,7 +174,7 @@ class Decision(nn.Module):
         """Uncalibrated logits of all members together.
 
         `lexical` is what each lexical channel says, `exchanges` what the language model made of a
-        row: the mean of its windows' vectors.
+        row.
         """
         said = []
         for index, member in enumerate(cast("list[Member]", list(self.members))):

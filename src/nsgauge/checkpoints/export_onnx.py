@@ -26,7 +26,7 @@ from nsgauge.checkpoints.export_tokenizer import stored_text
 from nsgauge.checkpoints.export_tracing import TEXT_AXES, text_inputs, write_graph
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError
-from nsgauge.models.language import SHOWN, STORY
+from nsgauge.models.language import BEGINNINGS, SHOWN, STORY, exchange_width
 from nsgauge.models.lexical import LexicalChannel
 from nsgauge.models.network import Network
 from nsgauge.protocol import CELLS, RATE_CELLS, Rate
@@ -107,7 +107,7 @@ def _write_graphs(network: Network, *, folder: Path, side_px: int) -> None:
         settings = network.settings
         inputs["lexical"] = torch.zeros(rows, settings.members, len(settings.classes))
     if network.language_tower is not None:
-        inputs["exchanges"] = torch.zeros(rows, network.language_tower.token_width)
+        inputs["exchanges"] = torch.zeros(rows, exchange_width(network.language_tower))
     per_slot = ("windows", "roles", "ordinals")
     axes = {name: ("rows", "slots") if name in per_slot else ("rows",) for name in inputs}
     write_graph(Decision(network), decision, inputs=inputs, axes=axes, output="logits")
@@ -129,6 +129,7 @@ def _write_language(bundle: Bundle, *, folder: Path) -> dict[str, Any] | None:
         "windows": reader.policy.model_dump(mode="json"),
         "story": STORY,
         "shown": SHOWN,
+        "beginnings": list(BEGINNINGS) if tower.shape.taken_after is not None else [],
     }
 
 

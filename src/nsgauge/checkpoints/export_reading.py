@@ -25,7 +25,7 @@ GRAPHS = ("text.onnx", "image.onnx", "decision.onnx")
 LANGUAGE = ("language.onnx", "language_tokenizer.json")
 """There where a language model reads the exchange."""
 FORMAT_KEY = "nsgauge_onnx"
-FORMAT = 2
+FORMAT = 3
 
 CHARACTERS_READ = 200_000
 """Past this a text is cut."""
@@ -60,6 +60,13 @@ class Slot(NamedTuple):
     window: Window
     role: int
     ordinal: int
+
+
+class Exchange(NamedTuple):
+    """An exchange's windows, and its beginning as if nobody had said what the picture shows."""
+
+    told: tuple[Window, ...]
+    untold: Window | None
 
 
 class Reading(NamedTuple):
@@ -138,18 +145,32 @@ class Reader:
 
     def exchange(
         self, triple: Triple, *, captions: bool | str, told: Mapping[str, Any]
-    ) -> tuple[Window, ...]:
-        """The windows of the exchange, told as a story, that hold a stretch of the response.
+    ) -> Exchange:
+        """An exchange, told as a story.
 
         Args:
             triple: As for `read`.
             captions: As for `read`.
-            told: How the story begins, and how it says what the picture shows.
+            told: How the story begins, how it says what the picture shows, and how many tokens the
+                beginnings have that are read without that, too.
         """
         caption = triple.caption if captions and triple.image is None else None
-        shown = told["shown"].format(caption=caption) if caption else ""
+        windows = self._story(triple, shown=caption, told=told)
+        if not caption or not told["beginnings"]:
+            return Exchange(windows, None)
+        untold = self._story(triple, shown=None, told=told)[0]
+        tokens = min(sum(windows[0].segments) - 1, max(told["beginnings"]))
+        # With one token more, for the last is taken to close the response.
+        end = untold.segments.index(1) + tokens + 1
+        return Exchange(windows, Window(untold.ids[:end], untold.segments[:end]))
+
+    def _story(
+        self, triple: Triple, *, shown: str | None, told: Mapping[str, Any]
+    ) -> tuple[Window, ...]:
+        """The windows that hold a stretch of the response."""
+        said = told["shown"].format(caption=shown) if shown else ""
         story = Triple(
-            prompt=told["story"].format(shown=shown, prompt=triple.prompt),
+            prompt=told["story"].format(shown=said, prompt=triple.prompt),
             response=f" {triple.response}",
         )
         slots = self.read(story, captions=False).slots

@@ -134,13 +134,25 @@ class OnnxClassifier:
         return {"windows": vectors[places], "roles": roles, "ordinals": ordinals}
 
     def _told(self, triples: Sequence[Triple]) -> Array:
-        """What the language model makes of each exchange: the mean of its windows' vectors."""
+        """What the language model makes of each exchange.
+
+        The mean of its windows' vectors, but for the last numbers: how much likelier each beginning
+        of the response is for what the picture shows.
+        """
         captions, told = self._settings["captions"], self._settings["language"]
         rows = [self._exchanges.exchange(t, captions=captions, told=told) for t in triples]
-        vectors, index = _read_once(
-            self._language, [window for windows in rows for window in windows]
-        )
-        return np.stack([vectors[[index[w] for w in windows]].mean(axis=0) for windows in rows])
+        windows = [window for row in rows for window in (*row.told, row.untold) if window]
+        vectors, index = _read_once(self._language, windows)
+        said = []
+        for row in rows:
+            own = vectors[[index[window] for window in row.told]]
+            vector = own.mean(axis=0)
+            if told["beginnings"]:
+                compared = own[0] if row.untold is None else vectors[index[row.untold]]
+                gains = slice(-len(told["beginnings"]), None)
+                vector[gains] = own[0, gains] - compared[gains]
+            said.append(vector)
+        return np.stack(said)
 
     def _pictures(self, triples: Sequence[Triple]) -> tuple[Array, list[int | None]]:
         """Vectors of distinct pictures, and each row's place: -1 if it can't be read."""

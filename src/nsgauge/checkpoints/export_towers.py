@@ -44,6 +44,8 @@ def _within_reason(shape: Shape | None) -> Shape | None:
         raise ValueError("heads don't divide the width, or those of the keys the others")
     if stack.rotary_base is not None and stack.width // stack.heads % 2:
         raise ValueError("an odd number of a head's can't be turned in pairs")
+    if isinstance(shape, TextShape) and (shape.taken_after or 0) > stack.layers:
+        raise ValueError(f"tokens are taken after {shape.taken_after} of {stack.layers} layers")
     return shape
 
 

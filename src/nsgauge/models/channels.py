@@ -53,6 +53,11 @@ class ChannelSettings(Settings):
         return None if self.language is None else self.language.preset
 
     @property
+    def wants_likelihoods(self) -> bool:
+        """Whether the language model says how likely its text is."""
+        return self.language is not None and self.language.mutual_information
+
+    @property
     def wanted(self) -> bool:
         """Whether there is any."""
         return bool(self._there)

@@ -1,17 +1,20 @@
 """The language channel: what a small language model makes of an exchange, told as a story."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from nsgauge.models.pooling import response_means
+from nsgauge.models.pooling import read_tokens, response_means
 from nsgauge.models.probe import ProbeSettings
 from nsgauge.models.row_windows import RowWindows, TextRole
+from nsgauge.models.stretches import gathered
 from nsgauge.models.tokenizer import TextTokenizer
-from nsgauge.models.towers.packing import Packed
+from nsgauge.models.towers.packing import Packed, Windows
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.towers.text import TextTower
 from nsgauge.models.windows import RowReader, WindowPolicy
@@ -21,6 +24,10 @@ SHOWN = " of {caption}"
 """How an exchange begins, and what stands for `shown` where the picture is described."""
 HEAD_TOKENS = 128
 """Of an exchange's beginning, caption and prompt, are read at most."""
+BEGINNINGS = (2, 4, 8, 16, 32, 64, 128)
+"""Tokens of a response whose likelihoods, with and without its picture's caption, are compared."""
+TOLD, UNTOLD = TextRole.JOINT, TextRole.PROMPT
+"""Of an exchange's windows: as it was, and its beginning as if nobody had said what is shown."""
 
 
 class LanguageSettings(ProbeSettings):
@@ -28,12 +35,21 @@ class LanguageSettings(ProbeSettings):
 
     `preset` names the preset whose text tower it is: its first layers, frozen. `window_tokens` is
     the most that it reads at once, exchange and all; a longer response is read in several windows.
+
+    With `mutual_information` it says, too, how much likelier a response's beginnings are for what
+    the picture shows, log p(response | caption, prompt) - log p(response | prompt): little, where
+    the response speaks of something else. That takes all of its layers, and the response's
+    beginning twice where there is a caption.
+
+    Source: the pointwise mutual information of Church and Hanks 1990; between picture and tokens,
+    Favero et al. 2024 (arXiv 2403.14003) steer VLLMs by it.
     """
 
     preset: str = "pocket-smollm2"
     c: float = Field(0.01, gt=0, allow_inf_nan=False)
     share: float = Field(0.3, gt=0, lt=1)
     window_tokens: int = Field(384, ge=192)
+    mutual_information: bool = True
 
 
 class ExchangeReader:
@@ -47,7 +63,7 @@ class ExchangeReader:
 
     Args:
         tokenizer: Of the language model.
-        settings: How much it reads at once.
+        settings: How much it reads at once, and whether captions are left out for comparison.
     """
 
     def __init__(self, tokenizer: TextTokenizer, *, settings: LanguageSettings) -> None:
@@ -55,15 +71,36 @@ class ExchangeReader:
         self.tokenizer = tokenizer.between_lines(end=line[-1], between=answered)
         self.policy = WindowPolicy(window_tokens=settings.window_tokens, prompt_tokens=HEAD_TOKENS)
         self._rows = RowReader(self.tokenizer, context=settings.window_tokens, policy=self.policy)
+        self._compares = settings.mutual_information
 
     def columns(
         self, prompts: Sequence[str], *, responses: Sequence[str], captions: Sequence[str | None]
     ) -> RowWindows:
-        """Windows of each row, at least one, each with a stretch of the response."""
-        told = [_told(p, caption=c) for p, c in zip(prompts, captions, strict=True)]
+        """Windows of each row: at least one `TOLD`, each with a stretch of the response.
+
+        Where there is a caption to leave out, an `UNTOLD` one before them: with the beginning of
+        the response that the first of them has.
+        """
+        told = self._story(prompts, responses=responses, captions=captions)
+        rows = [row for row, caption in enumerate(captions) if caption]
+        if not self._compares or not rows:
+            return told
+        untold = self._story(
+            [prompts[row] for row in rows],
+            responses=[responses[row] for row in rows],
+            captions=[None] * len(rows),
+        )
+        stretch = np.diff(told.response[told.bounds[rows]], axis=1)[:, 0]
+        begun = _beginnings(untold, tokens=np.minimum(stretch, BEGINNINGS[-1]))
+        return _beside(told, rows=np.array(rows), windows=begun)
+
+    def _story(
+        self, prompts: Sequence[str], *, responses: Sequence[str], captions: Sequence[str | None]
+    ) -> RowWindows:
+        stories = [_told(p, caption=c) for p, c in zip(prompts, captions, strict=True)]
         said = [f" {response}" for response in responses]
-        rows = self._rows.columns(told, responses=said, captions=[None] * len(told))
-        return _joint(rows) if told else rows
+        rows = self._rows.columns(stories, responses=said, captions=[None] * len(stories))
+        return _joint(rows) if stories else rows
 
 
 def exchange_reader(towers: Towers, *, settings: LanguageSettings | None) -> ExchangeReader | None:
@@ -73,21 +110,81 @@ def exchange_reader(towers: Towers, *, settings: LanguageSettings | None) -> Exc
     return ExchangeReader(towers.language.tokenizer, settings=settings)
 
 
+def exchange_width(tower: TextTower) -> int:
+    """How many numbers a language model makes of a window, and of a row."""
+    compares = tower.shape.taken_after is not None
+    return tower.shape.transformer.width + compares * len(BEGINNINGS)
+
+
 def read_exchanges(tower: TextTower, *, packed: Packed) -> Float[Tensor, "sequences width"]:
     """What the language model makes of each window, in the order packed from.
 
     The mean of the response's tokens, each brought to mean 0 and variance 1 first: they have seen
-    the prompt and what the response has said before them.
+    the prompt and what the response has said before them. From a tower that says how likely they
+    are, then the log-likelihood of each of the response's `BEGINNINGS`; of a shorter response, of
+    all of it.
     """
-    return response_means(tower.tokens(packed).float(), packed=packed)
+    tokens, width = tower.tokens(packed).float(), tower.shape.transformer.width
+    means = response_means(tokens[:, :width], packed=packed)
+    if tower.shape.taken_after is None:
+        return means
+    return torch.cat([means, _likelihoods(tokens[:, width], packed=packed)], dim=1)
 
 
 def of_rows(
-    vectors: Float[np.ndarray, "windows width"], *, each: Int[np.ndarray, " rows"]
+    vectors: Float[np.ndarray, "windows width"],
+    *,
+    each: Int[np.ndarray, " rows"],
+    roles: Int[np.ndarray, " windows"],
+    tower: TextTower,
 ) -> Float[np.ndarray, "rows width"]:
-    """Per row, the mean of its windows' vectors, `each` of them, at least one."""
-    sums = np.add.reduceat(vectors, np.cumsum(each) - each, axis=0)
-    return sums / each[:, None].astype(vectors.dtype)
+    """What the language model makes of each row.
+
+    The mean of its `TOLD` windows' means; and how much likelier each beginning of the response is
+    in the first of them than in the `UNTOLD` one, 0 without one.
+
+    Args:
+        vectors: Of the rows' windows, row after row.
+        each: How many windows a row has.
+        roles: Of the windows.
+        tower: That read them.
+    """
+    width = tower.shape.transformer.width
+    told = roles == TOLD
+    starts = np.cumsum(each) - each
+    held = vectors * told[:, None].astype(vectors.dtype)
+    counts = np.add.reduceat(told, starts, dtype=np.int64)
+    found = np.add.reduceat(held, starts, axis=0) / counts[:, None].astype(vectors.dtype)
+    if tower.shape.taken_after is not None:
+        untold = ~told[starts]
+        gains = np.zeros((len(each), len(BEGINNINGS)), dtype=vectors.dtype)
+        first = starts[untold]
+        gains[untold] = vectors[first + 1, width:] - vectors[first, width:]
+        found[:, width:] = gains
+    return found
+
+
+def _likelihoods(
+    likely: Float[Tensor, " tokens"], *, packed: Packed
+) -> Float[Tensor, "sequences beginnings"]:
+    """The log-likelihood of each beginning, of each window in the order packed from."""
+    read = read_tokens(packed)
+    sums = []
+    for run in packed.runs:
+        here = slice(run.start, run.start + run.count * run.length)
+        taken = read[here].view(run.count, run.length)
+        sums.append(beginning_sums(likely[here].view_as(taken), taken=taken))
+    return torch.cat(sums)[packed.restore]
+
+
+def beginning_sums(
+    likely: Float[Tensor, "windows length"], *, taken: Bool[Tensor, "windows length"]
+) -> Float[Tensor, "windows beginnings"]:
+    """Sums over the first so many of the tokens that are taken, for each of `BEGINNINGS`."""
+    number = taken.cumsum(dim=1)
+    return torch.stack(
+        [(likely * (taken & (number <= most))).sum(dim=1) for most in BEGINNINGS], dim=1
+    )
 
 
 def _told(prompt: str, *, caption: str | None) -> str:
@@ -97,6 +194,44 @@ def _told(prompt: str, *, caption: str | None) -> str:
 
 def _joint(rows: RowWindows) -> RowWindows:
     """The rows without the windows that hold no response: the rest of a long prompt."""
-    joint = rows.roles == TextRole.JOINT
+    joint = rows.roles == TOLD
     each = np.add.reduceat(joint.astype(np.int64), rows.bounds[:-1])
     return rows.having(np.flatnonzero(joint), each=each, truncated=rows.truncated)
+
+
+def _beginnings(rows: RowWindows, *, tokens: Int[np.ndarray, " rows"]) -> RowWindows:
+    """Of each row the first window, which ends after so many tokens of the response and one."""
+    first = rows.bounds[:-1]
+    begun = rows.having(first, each=np.ones(len(rows), dtype=np.int64), truncated=rows.truncated)
+    ends = begun.response[:, 0] + tokens + 1
+    return replace(
+        begun,
+        windows=Windows(
+            ids=gathered(begun.windows.ids, starts=begun.windows.bounds[:-1], lengths=ends),
+            bounds=np.concatenate([[0], np.cumsum(ends)]),
+            second=np.stack([begun.response[:, 0], ends], axis=1),
+        ),
+        roles=np.full(len(rows), int(UNTOLD)),
+        response=np.stack([begun.response[:, 0], ends - 1], axis=1),
+    )
+
+
+def _beside(told: RowWindows, *, rows: Int[np.ndarray, " some"], windows: RowWindows) -> RowWindows:
+    """Each of some rows with its one of other windows before its own."""
+    first, second = windows.windows, told.windows
+    both = RowWindows(
+        windows=Windows(
+            ids=np.concatenate([first.ids, second.ids]),
+            bounds=np.concatenate([first.bounds, first.bounds[-1] + second.bounds[1:]]),
+            second=np.concatenate([first.second, second.second]),
+        ),
+        bounds=np.array([0]),
+        roles=np.concatenate([windows.roles, told.roles]),
+        ordinals=np.concatenate([windows.ordinals, told.ordinals]),
+        response=np.concatenate([windows.response, told.response]),
+        truncated=told.truncated,
+    )
+    each = np.diff(told.bounds)
+    owners = np.concatenate([rows, np.repeat(np.arange(len(told)), each)])
+    each[rows] += 1
+    return both.having(np.argsort(owners, kind="stable"), each=each, truncated=told.truncated)

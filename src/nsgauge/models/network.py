@@ -11,6 +11,7 @@ from nsgauge.models.channels import ChannelSettings
 from nsgauge.models.classes import CELL_CLASSES, CellClass, cell_log_probabilities
 from nsgauge.models.fusion import FusionSettings
 from nsgauge.models.inputs import NetworkInputs
+from nsgauge.models.language import exchange_width
 from nsgauge.models.lora import LoraSettings, add_lora
 from nsgauge.models.member import Member, TowerVectors, TowerWidths
 from nsgauge.models.noise import FeatureNoise
@@ -62,7 +63,7 @@ class Network(nn.Module):
             image_tokens=1 + towers.image.patch_grid**2,
             window=towers.text.width,
             token=towers.text.token_width,
-            exchange=0 if self.language_tower is None else self.language_tower.token_width,
+            exchange=0 if self.language_tower is None else exchange_width(self.language_tower),
         )
         self.token_noise = FeatureNoise(settings.fusion.feature_noise)
         self.members = nn.ModuleList(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from nsgauge.models.inputs import EncodedTokens, EncodedWindows, NetworkInputs, assemble
-from nsgauge.models.language import of_rows, read_exchanges
+from nsgauge.models.language import exchange_width, of_rows, read_exchanges
 from nsgauge.models.member import Member, TowerVectors
 from nsgauge.models.network import Network
 from nsgauge.models.pooling import ReadTokens
@@ -127,11 +127,12 @@ def encode_exchanges(
     device = next(tower.parameters()).device
     first, places = first_of_equals(rows.windows.keys())
     lengths = rows.windows.lengths[first]
-    vectors = np.empty((len(first), tower.token_width), dtype=np.float32)
+    vectors = np.empty((len(first), exchange_width(tower)), dtype=np.float32)
     for batch in batches_under_budget(lengths.tolist(), tokens_per_batch=tokens_per_batch):
         packed = rows.windows.pack(first[batch]).to(device)
         vectors[batch] = read_exchanges(tower, packed=packed).cpu().numpy()
-    return torch.from_numpy(of_rows(vectors[places], each=np.diff(rows.bounds)))
+    each = np.diff(rows.bounds)
+    return torch.from_numpy(of_rows(vectors[places], each=each, roles=rows.roles, tower=tower))
 
 
 def first_of_equals(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nsgauge.data.split import Side
 from nsgauge.models.inputs import EncodedTokens, EncodedWindows
+from nsgauge.models.language import exchange_width
 from nsgauge.models.lora import adapters_off
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import (
@@ -168,7 +169,7 @@ def _exchanges(
     if tower is None or exchanges is None:
         return None
     told = exchanges.rows(np.array(rows, dtype=np.int64))
-    found = torch.zeros(len(exchanges), tower.token_width)
+    found = torch.zeros(len(exchanges), exchange_width(tower))
     found[list(rows)] = cached_exchanges(
         tower, rows=told, cache=cache, tokens_per_batch=TOKENS_PER_BATCH
     )

@@ -103,6 +103,7 @@ def train(
         load_preset(recipe.preset),
         tower_directory=recipe.tower_directory,
         language=recipe.channels.language_preset,
+        likelihoods=recipe.channels.wants_likelihoods,
     )
     corpus = load_corpus(data, recipe=recipe, towers=towers)
     state = RunState(

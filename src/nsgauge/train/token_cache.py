@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nsgauge.data.folders import new_file
 from nsgauge.models.inputs import EncodedTokens
+from nsgauge.models.language import exchange_width
 from nsgauge.models.prediction import encode_exchanges, encode_tokens
 from nsgauge.models.row_windows import RowWindows
 from nsgauge.models.towers.packing import Window
@@ -65,7 +66,7 @@ def cached_exchanges(
         found = load_file(path)[_EXCHANGES]
     except (SafetensorError, OSError, KeyError):
         found = None
-    if found is None or found.shape != (len(rows), tower.token_width):
+    if found is None or found.shape != (len(rows), exchange_width(tower)):
         found = encode_exchanges(tower, rows=rows, tokens_per_batch=tokens_per_batch)
         cache.mkdir(parents=True, exist_ok=True)
         with new_file(path, overwrite=True) as part:

@@ -168,7 +168,7 @@ def _text_shape(kind: str) -> TextShape:
 
 
 def _language_model() -> LanguageModel:
-    """Reads bytes; without its last layer, so without a norm at its end."""
+    """Reads bytes, gives what its first layer makes of them, and how likely they are."""
     shape = TextShape(
         transformer=_transformer("llama"),
         vocabulary=len(TOKENS),
@@ -176,7 +176,7 @@ def _language_model() -> LanguageModel:
         pooling="mean",
         embedding_norm=False,
         projection=None,
-        final_norm=False,
+        taken_after=1,
     )
     vocabulary = {token: number for number, token in enumerate(TOKENS)}
     return LanguageModel(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, LlamaModel
+from transformers import AutoModel, AutoTokenizer, LlamaForCausalLM, LlamaModel
 
 from nsgauge.errors import SettingsError
 from nsgauge.models.lora import LoraSettings, add_lora, merge_lora
@@ -56,6 +56,38 @@ def test_tokens_and_windows_equal_transformers(model, layers, draw_windows, rela
     assert relative_difference(tower.tokens(packed), reference=in_packed_order) <= TOLERANCE
     assert (tower.width, tower.token_width, tower.shape.context) == (WIDTH, WIDTH, CONTEXT)
     assert len(tower.stack.blocks) == (layers or LAYERS)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_tokens_and_their_likelihoods_equal_transformers(
+    model, layers, draw_windows, relative_difference, monkeypatch
+):
+    monkeypatch.setattr("nsgauge.models.towers.text.TOKENS_TOLD", 100)
+    teller = LlamaForCausalLM(model.config)
+    teller.model.load_state_dict(model.state_dict())
+    teller.lm_head.weight = teller.model.embed_tokens.weight
+    told = {"state": model.state_dict(), "layers": layers, "likelihoods": True}
+    tower = llama_tower(configuration(model), **told)
+    windows = sorted(draw_windows(LENGTHS), key=lambda window: len(window.ids))
+    found = tower.tokens(Packed.of(windows)).split([len(window.ids) for window in windows])
+    for window, tokens in zip(windows, found, strict=True):
+        ids = torch.tensor([window.ids])
+        output = teller(ids, output_hidden_states=True)
+        likely = output.logits[0, :-1].log_softmax(dim=1).gather(1, ids[0, 1:, None])[:, 0]
+        torch.testing.assert_close(tokens[1:, WIDTH], likely, rtol=0, atol=1e-4)
+        assert tokens[0, WIDTH] == 0
+        if layers < LAYERS:
+            taken = output.hidden_states[layers][0]
+            assert relative_difference(tokens[:, :WIDTH], reference=taken) <= TOLERANCE
+    assert (tower.width, tower.token_width) == (WIDTH, WIDTH + 1)
+
+
+def test_a_model_whose_embedding_doesnt_tell_tokens_is_refused(model):
+    state = {**model.state_dict(), "lm_head.weight": model.embed_tokens.weight}
+    llama_tower(configuration(model), state=state, layers=2)
+    with pytest.raises(SettingsError, match="whose embedding tells tokens"):
+        llama_tower(configuration(model), state=state, layers=2, likelihoods=True)
 
 
 def test_adapters_go_on_its_linears_and_merge(model, draw_windows, relative_difference):

@@ -27,6 +27,7 @@ from nsgauge.models.lexical import column_grams
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import logits_of_read, window_shape
 from nsgauge.models.stretches import gathered
+from nsgauge.models.towers.text import TextTower
 from nsgauge.protocol import CELLS, Rate, rate_shares
 from nsgauge.records import SCORES_SCHEMA, ScoreStatus
 
@@ -227,7 +228,12 @@ class Engine:
                 if lexical is None
                 else column_grams(rows.texts, chosen=own, settings=lexical),
                 channels=True,
-                exchanges=_exchanges(rows, chosen=own, read=told.exchanges),
+                exchanges=_exchanges(
+                    rows,
+                    chosen=own,
+                    read=told.exchanges,
+                    tower=self._network.language_tower,
+                ),
             )
             logits[at] = logits_of_read(
                 self._network, inputs=inputs.to(self._device), windows=vectors
@@ -274,15 +280,23 @@ class Engine:
 
 
 def _exchanges(
-    rows: Rows, *, chosen: Int[np.ndarray, " chosen"], read: Read | None
+    rows: Rows,
+    *,
+    chosen: Int[np.ndarray, " chosen"],
+    read: Read | None,
+    tower: TextTower | None,
 ) -> Float[Tensor, "chosen exchange_width"] | None:
     """What the language model made of some rows."""
-    if read is None or rows.exchanges is None:
+    if read is None or rows.exchanges is None or tower is None:
         return None
-    counts = np.diff(rows.exchanges.bounds)[chosen]
+    each = np.diff(rows.exchanges.bounds)[chosen]
     starts = rows.exchanges.bounds[:-1][chosen]
-    windows = gathered(read.places, starts=starts, lengths=counts)
-    return torch.from_numpy(of_rows(read.vectors[windows, 0].numpy(), each=counts))
+    windows, roles = (
+        gathered(column, starts=starts, lengths=each)
+        for column in (read.places, rows.exchanges.roles)
+    )
+    vectors = read.vectors[windows, 0].numpy()
+    return torch.from_numpy(of_rows(vectors, each=each, roles=roles, tower=tower))
 
 
 def _image_numbers(network: Network) -> int:

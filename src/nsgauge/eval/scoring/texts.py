@@ -12,7 +12,7 @@ from torch import Tensor
 from nsgauge.eval.scoring.memory import SHORT_TOKENS, Budget
 from nsgauge.eval.scoring.vector_store import VectorStore
 from nsgauge.eval.scoring.watch import Watch
-from nsgauge.models.language import read_exchanges
+from nsgauge.models.language import exchange_width, read_exchanges
 from nsgauge.models.network import Network
 from nsgauge.models.prediction import first_of_equals, read_windows, window_shape
 from nsgauge.models.row_windows import RowWindows, TextRole
@@ -111,7 +111,9 @@ class TextVectors:
     def _shape(self) -> tuple[int, int]:
         """Of a window's vectors."""
         tower = self._network.language_tower
-        return (1, tower.token_width) if self._language and tower else window_shape(self._network)
+        if self._language and tower is not None:
+            return 1, exchange_width(tower)
+        return window_shape(self._network)
 
     def _vectors_of(self, packed: Packed) -> Float[Tensor, "sequences readers width"]:
         tower = self._network.language_tower

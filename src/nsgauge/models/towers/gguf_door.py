@@ -15,7 +15,11 @@ from nsgauge.errors import SettingsError
 from nsgauge.models.tokenizer import TextTokenizer
 
 # The file's names, and transformers'.
-_OUTSIDE = {"token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"}
+_OUTSIDE = {
+    "token_embd.weight": "embed_tokens.weight",
+    "output_norm.weight": "norm.weight",
+    "output.weight": "lm_head.weight",
+}
 _INSIDE = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",

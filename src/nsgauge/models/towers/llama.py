@@ -1,6 +1,7 @@
 """Llama text towers: the first layers of a small language model, from its own weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -24,7 +25,13 @@ _NAMES = {
 }
 
 
-def llama_tower(configuration: Mapping[str, Any], *, state: State, layers: int | None) -> TextTower:
+def llama_tower(
+    configuration: Mapping[str, Any],
+    *,
+    state: State,
+    layers: int | None,
+    likelihoods: bool = False,
+) -> TextTower:
     """Our tower, pooled by mean, from transformers' LlamaModel: its first `layers` or all.
 
     Without its last layer it ends without a norm, as transformers' `hidden_states` do.
@@ -33,6 +40,8 @@ def llama_tower(configuration: Mapping[str, Any], *, state: State, layers: int |
         configuration: The model's `config.json`.
         state: Its weights; may be read from a file as they are asked for.
         layers: See above.
+        likelihoods: Have the tower say, too, how likely each token was, which takes all layers;
+            for a model whose token embedding tells the next token.
 
     Raises:
         SettingsError: a model of another kind, or it has fewer layers.
@@ -40,6 +49,9 @@ def llama_tower(configuration: Mapping[str, Any], *, state: State, layers: int |
     refuse_unless(configuration.get("model_type") == "llama", "a Llama text tower")
     try:
         shape = _shape(configuration, layers=layers)
+        if likelihoods:
+            refuse_unless("lm_head.weight" not in state, "a Llama whose embedding tells tokens")
+            shape = _saying_likelihoods(shape, layers=configuration["num_hidden_layers"])
         loaded = {"token_embedding.weight": state["embed_tokens.weight"]}
         if shape.final_norm:
             loaded["norm.weight"] = state["norm.weight"]
@@ -83,6 +95,16 @@ def _shape(configuration: Mapping[str, Any], *, layers: int | None) -> TextShape
         embedding_norm=False,
         projection=None,
         final_norm=layers in (None, has),
+    )
+
+
+def _saying_likelihoods(shape: TextShape, *, layers: int) -> TextShape:
+    """The same with all its layers."""
+    return replace(
+        shape,
+        transformer=replace(shape.transformer, layers=layers),
+        final_norm=True,
+        taken_after=shape.transformer.layers,
     )
 
 

@@ -61,7 +61,11 @@ class Towers:
 
 
 def load_towers(
-    preset: Preset, *, tower_directory: Path | None = None, language: str | None = None
+    preset: Preset,
+    *,
+    tower_directory: Path | None = None,
+    language: str | None = None,
+    likelihoods: bool = False,
 ) -> Towers:
     """Build a preset's towers with their pretrained weights.
 
@@ -69,6 +73,7 @@ def load_towers(
         preset: Which towers.
         tower_directory: As `reference_of`.
         language: Name of another preset, whose text tower is the language model beside them.
+        likelihoods: Whether that says how likely its text is, too.
 
     Raises:
         SettingsError: weights are missing, damaged, can't be fetched or are of an unknown kind.
@@ -83,8 +88,9 @@ def load_towers(
         fingerprint = _with_vocabulary(
             fingerprint, vocabulary=reference.vocabulary.tokenizer.get_vocab()
         )
-    beside = None if language is None else load_language(load_preset(language))
-    if beside is not None:
+    beside = None
+    if language is not None:
+        beside = load_language(load_preset(language), likelihoods=likelihoods)
         own = f"{fingerprint}\n{weights_fingerprint(beside.tower)}"
         fingerprint = sha256(own.encode()).hexdigest()
     return Towers(
@@ -99,8 +105,12 @@ def load_towers(
     )
 
 
-def load_language(preset: Preset) -> LanguageModel:
+def load_language(preset: Preset, *, likelihoods: bool = False) -> LanguageModel:
     """A preset's text tower alone, which has to be a language model.
+
+    Args:
+        preset: Whose; says after how many layers tokens are taken.
+        likelihoods: Have it say how likely each token was, too, by all of its layers.
 
     Raises:
         SettingsError: it is of another kind, or its weights are missing or damaged.
@@ -112,7 +122,12 @@ def load_language(preset: Preset) -> LanguageModel:
         )
     held = read_gguf(verified_file(packaged))
     return LanguageModel(
-        tower=llama_tower(held.configuration, state=held.state, layers=preset.text_layers),
+        tower=llama_tower(
+            held.configuration,
+            state=held.state,
+            layers=preset.text_layers,
+            likelihoods=likelihoods,
+        ),
         tokenizer=held.tokenizer,
     )
 

@@ -258,15 +258,16 @@ class Stack(nn.Module):
         *,
         layout: Layout,
         positions: Int[Tensor, " tokens"] | None = None,
+        blocks: slice = slice(None),
     ) -> Float[Tensor, "tokens width"]:
-        """All layers over packed tokens; a stack that turns wants their positions."""
+        """All layers over packed tokens, or some; a stack that turns wants their positions."""
         bias = turn = None
         if self.distance_bias is not None:
             # Of the longest sequence alone: a shorter one's is its upper left part.
             bias = self.distance_bias(_longest(layout))
         if positions is not None:
             turn = self.turn(positions)
-        for block in self.blocks:
+        for block in self.blocks[blocks]:
             tokens = block(tokens, layout=layout, bias=bias, turn=turn)
         return tokens
 
