@@ -207,15 +207,19 @@ METHODS: dict[str, Method] = {
     "mpnet-one": from_recipe("msts-mpnet", "committee=1", own_teacher=PEOPLE),
     "mpnet-mean": from_recipe("msts-mpnet", "pooling.queries=0", own_teacher=PEOPLE),
     "mpnet-cells": from_recipe("msts-mpnet"),
-    "mpnet-wordless": from_recipe("msts-mpnet", "channels.lexical=null", own_teacher=PEOPLE),
+    "mpnet-words": from_recipe("msts-mpnet", "channels.lexical={share: 0.1}", own_teacher=PEOPLE),
     "mpnet-probeless": from_recipe("msts-mpnet", "channels.probe=null", own_teacher=PEOPLE),
     "mpnet-without-language": from_recipe(
         "msts-mpnet", "channels.language=null", own_teacher=PEOPLE
     ),
-    "mpnet-fitted": from_recipe("msts-mpnet", "channels.fit_shares=true", own_teacher=PEOPLE),
+    "mpnet-uncompared": from_recipe(
+        "msts-mpnet", "channels.language.mutual_information=false", own_teacher=PEOPLE
+    ),
+    "mpnet-unfitted": from_recipe("msts-mpnet", "channels.fit_shares=false", own_teacher=PEOPLE),
     "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
 }
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
 LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
-attention pools, the annotators and their classes, the lexical channel, the linear probe, the
-language model, the larger text tower; and once with shares that held-out rows choose."""
+attention pools, the annotators and their classes, the linear probe, the language model, its
+comparison of likelihoods, the shares that held-out rows choose, the larger text tower; and once
+with a lexical channel, too."""
