@@ -131,7 +131,7 @@ def test_a_committee_out_of_bounds_is_named(override, named):
 
 
 def test_channels_that_leave_the_fusion_no_share_are_refused():
-    shares = ("channels.lexical.share=0.5", "channels.probe.share=0.2")
+    shares = ("channels.language.share=0.8", "channels.probe.share=0.2")
     with pytest.raises(SettingsError, match="sum to 1, which leaves the fusion none"):
         load_recipe("msts-mpnet", overrides=shares)
 
