@@ -1,4 +1,4 @@
-"""Llama text towers: the first layers of a small language model, from its own weights."""
+"""Llama text towers: a small language model's first layers, or all, from its own weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -23,7 +23,7 @@ from nsgauge.models.towers.text import TextTower
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageModel:
-    """The first layers of a language model, and its tokenizer.
+    """A language model, or its first layers, and its tokenizer.
 
     Attributes:
         tower: In eval mode.

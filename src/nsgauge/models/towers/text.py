@@ -39,8 +39,8 @@ class TextShape:
             must fill the context.
         taken_after: A language model that says how likely its text is gives, for each token, what
             so many blocks make of it, and one number more: the logarithm of the probability that
-            all blocks give to the token after those before it, 0 for the first. None for a tower
-            that gives what its last block makes.
+            all blocks give to the token after those before it, 0 for the first. Its tokens are what
+            it is for, not pooled windows. None for a tower that gives what its last block makes.
     """
 
     transformer: TransformerShape
@@ -105,7 +105,7 @@ class TextTower(nn.Module):
         pooled: Tensor = self.projection(self._pool(self.tokens(packed), packed=packed))
         return pooled[packed.restore]
 
-    def tokens(self, packed: Packed) -> Float[Tensor, "tokens width"]:
+    def tokens(self, packed: Packed) -> Float[Tensor, "tokens token_width"]:
         """What the stack makes of each token, before pooling and projection, in packed order.
 
         Raises:
@@ -118,7 +118,7 @@ class TextTower(nn.Module):
             )
         return self.read_packed(packed)
 
-    def read_packed(self, packed: Packed) -> Float[Tensor, "tokens width"]:
+    def read_packed(self, packed: Packed) -> Float[Tensor, "tokens token_width"]:
         """As `tokens`, of windows that are known to suit the tower."""
         return self.read(
             packed.ids,
@@ -134,7 +134,7 @@ class TextTower(nn.Module):
         positions: Int[Tensor, " tokens"],
         segments: Int[Tensor, " tokens"],
         layout: Layout,
-    ) -> Float[Tensor, "tokens width"]:
+    ) -> Float[Tensor, "tokens token_width"]:
         """What the stack makes of tokens that lie as the layout says; the rest as `Packed`."""
         tokens = self.embedded(ids, positions=positions, segments=segments)
         if self.shape.taken_after is not None:
