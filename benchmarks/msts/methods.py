@@ -212,8 +212,8 @@ METHODS: dict[str, Method] = {
     "mpnet-without-language": from_recipe(
         "msts-mpnet", "channels.language=null", own_teacher=PEOPLE
     ),
-    "mpnet-uncompared": from_recipe(
-        "msts-mpnet", "channels.language.mutual_information=false", own_teacher=PEOPLE
+    "mpnet-without-likelihoods": from_recipe(
+        "msts-mpnet", "channels.language.likelihoods=false", own_teacher=PEOPLE
     ),
     "mpnet-unfitted": from_recipe("msts-mpnet", "channels.fit_shares=false", own_teacher=PEOPLE),
     "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
@@ -221,5 +221,5 @@ METHODS: dict[str, Method] = {
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
 LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
 attention pools, the annotators and their classes, the linear probe, the language model, its
-comparison of likelihoods, the shares that held-out rows choose, the larger text tower; and once
+likelihoods, the shares that held-out rows choose, the larger text tower; and once
 with a lexical channel, too."""

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nsgauge.checkpoints.bundle import FILES, load_bundle, read_manifest
+from nsgauge.checkpoints.manifest import FORMAT
 from nsgauge.errors import BundleError
 
 HEADS, ADAPTERS = "heads.safetensors", "lora.safetensors"
@@ -99,7 +100,7 @@ def test_a_file_that_isnt_the_one_that_was_saved(copied: Path, name: str, damage
         (b'{"format": ' + b"9" * 5000 + b"}", "not valid JSON"),
         (b"[]", "bundle format None"),
         (b"3", "bundle format None"),
-        (b'{"format": 4}', "Field required"),
+        (b'{"format": %d}' % FORMAT, "Field required"),
         (b'{"format": "' + b"x" * 100_000 + b'"}', "bundle format 'xxx"),
         (b" " * ((16 << 20) + 1), "over 16 MiB"),
     ],
@@ -112,10 +113,10 @@ def test_a_manifest_that_isnt_one(copied: Path, content: bytes, saying: str):
         read_manifest(copied)
 
 
-@pytest.mark.parametrize("found", [0, 3, "4", None, [4]])
+@pytest.mark.parametrize("found", [0, FORMAT - 1, str(FORMAT), None, [FORMAT]])
 def test_another_format_is_refused_not_guessed_at(copied: Path, found: object):
     change_manifest(copied, change=lambda content: content.update(format=found))
-    refused(copied, saying="this version reads 4: use the nsgauge version that wrote it")
+    refused(copied, saying=f"this version reads {FORMAT}: use the nsgauge version that wrote it")
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,16 @@ from nsgauge.errors import SettingsError
 from nsgauge.models.inputs import assemble
 from nsgauge.models.language import (
     BEGINNINGS,
+    FADES_AFTER,
     HEAD_TOKENS,
     TOLD,
     UNTOLD,
     ExchangeReader,
     LanguageSettings,
     exchange_reader,
+    exchange_width,
     of_rows,
+    of_windows,
     read_exchanges,
 )
 from nsgauge.models.member import Member
@@ -31,6 +34,8 @@ from nsgauge.models.towers.pair import LanguageModel, load_language, load_towers
 from nsgauge.models.windows import RowReader, WindowPolicy
 from tests.tiny_llama import TOKENS, WIDTH
 
+GAINS = 2 * WIDTH
+"""Where a row's gains in likelihood start: after both means."""
 ROOM = 192
 SETTINGS = LanguageSettings(window_tokens=ROOM)
 
@@ -66,7 +71,7 @@ def test_an_exchange_is_told_by_a_third_person(reader):
     ]
     assert rows.bounds.tolist() == [0, 2, 3]
     assert rows.roles.tolist() == [UNTOLD, TOLD, TOLD]
-    alone = SETTINGS.model_copy(update={"mutual_information": False})
+    alone = SETTINGS.model_copy(update={"likelihoods": False})
     plain = ExchangeReader(reader.tokenizer, settings=alone)
     told = plain.columns(["Is it safe?"], responses=["Yes."], captions=["a red door"])
     assert [told.windows[0]] == [rows.windows[1]]
@@ -104,8 +109,22 @@ def test_a_window_is_the_mean_of_its_responses_normalised_tokens(model, reader):
         begin, end = rows.response[place]
         wanted = layer_norm(alone[:, :WIDTH], (WIDTH,))[begin:end].mean(dim=0)
         torch.testing.assert_close(found[place, :WIDTH], wanted, rtol=0, atol=1e-5)
-        likely = [alone[begin:end, WIDTH][:most].sum() for most in BEGINNINGS]
-        torch.testing.assert_close(found[place, WIDTH:], torch.stack(likely), rtol=0, atol=1e-4)
+        likely = alone[begin:end, WIDTH]
+        weights = -likely * torch.exp(-torch.arange(len(likely)) / FADES_AFTER)
+        states = layer_norm(alone[begin:end, :WIDTH], (WIDTH,))
+        wanted = (weights[:, None] * states).sum(dim=0) / weights.sum()
+        torch.testing.assert_close(found[place, WIDTH:GAINS], wanted, rtol=0, atol=1e-5)
+        sums = torch.stack([likely[:most].sum() for most in BEGINNINGS])
+        torch.testing.assert_close(found[place, GAINS:], sums, rtol=0, atol=1e-4)
+
+
+def test_where_every_token_was_sure_nothing_was_told():
+    tokens = torch.randn(2, 3, 5)
+    tokens[0, :, -1], tokens[1, :, -1] = 0.0, torch.tensor([-3.0, 0.0, 0.0])
+    taken = torch.tensor([[True, True, False], [False, True, True]])
+    found = of_windows(tokens, taken=taken)
+    assert not found[:, 4:8].any()
+    assert found[:, :4].any(dim=1).all()
 
 
 @torch.inference_mode()
@@ -125,20 +144,20 @@ def test_a_row_tells_how_much_likelier_its_beginnings_are_for_the_caption(model,
     both = min(len(shown), len(hidden))
     for number, most in enumerate(BEGINNINGS):
         wanted = (shown[:both][:most] - hidden[:both][:most]).sum()
-        torch.testing.assert_close(found[0, WIDTH + number], wanted, rtol=0, atol=1e-3)
-    assert not found[1, WIDTH:].any()
-    assert found[0, WIDTH:].abs().max() > 0.01
+        torch.testing.assert_close(found[0, GAINS + number], wanted, rtol=0, atol=1e-3)
+    assert not found[1, GAINS:].any()
+    assert found[0, GAINS:].abs().max() > 0.01
 
 
 def test_a_row_is_the_mean_of_its_windows_but_for_the_one_that_is_compared(model):
-    wide = WIDTH + len(BEGINNINGS)
-    vectors = np.random.default_rng(0).normal(size=(6, wide))
+    vectors = np.random.default_rng(0).normal(size=(6, exchange_width(model.tower)))
     roles = np.array([TOLD, TOLD, UNTOLD, TOLD, TOLD, TOLD])
     found = of_rows(vectors, each=np.array([2, 3, 1]), roles=roles, tower=model.tower)
     means = [vectors[rows].mean(axis=0) for rows in ([0, 1], [3, 4], [5])]
     np.testing.assert_allclose(found[:, :WIDTH], [mean[:WIDTH] for mean in means])
-    gains = (vectors[3] - vectors[2])[WIDTH:]
-    np.testing.assert_allclose(found[:, WIDTH:], [0 * gains, gains, 0 * gains])
+    np.testing.assert_allclose(found[:, WIDTH:GAINS], vectors[[0, 3, 5], WIDTH:GAINS])
+    gains = (vectors[3] - vectors[2])[GAINS:]
+    np.testing.assert_allclose(found[:, GAINS:], [0 * gains, gains, 0 * gains])
 
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 300, 10_000])

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, pad
 
-from nsgauge.models.language import beginning_sums
+from nsgauge.models.language import of_windows
 from nsgauge.models.member import Member
 from nsgauge.models.network import Network
 from nsgauge.models.pooling import TokenPool, before_second
@@ -145,12 +145,10 @@ class ExchangeVectors(nn.Module):
         """Arguments as `PaddedTokens`."""
         read: Tensor = self.read(ids, segments, lengths)
         taken = _taken(segments, lengths=lengths)
+        if self.read.tower.shape.taken_after is not None:
+            return of_windows(read, taken=taken)
         shares = taken.to(read.dtype) / taken.sum(dim=1, keepdim=True)
-        width = self.read.tower.shape.transformer.width
-        means = (shares[:, None] @ layer_norm(read[..., :width], (width,))).squeeze(1)
-        if self.read.tower.shape.taken_after is None:
-            return means
-        return torch.cat([means, beginning_sums(read[..., width], taken=taken)], dim=1)
+        return (shares[:, None] @ layer_norm(read, read.shape[-1:])).squeeze(1)
 
 
 class Decision(nn.Module):

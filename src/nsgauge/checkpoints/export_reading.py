@@ -25,7 +25,7 @@ GRAPHS = ("text.onnx", "image.onnx", "decision.onnx")
 LANGUAGE = ("language.onnx", "language_tokenizer.json")
 """There where a language model reads the exchange."""
 FORMAT_KEY = "nsgauge_onnx"
-FORMAT = 3
+FORMAT = 4
 
 CHARACTERS_READ = 200_000
 """Past this a text is cut."""

@@ -134,11 +134,7 @@ class OnnxClassifier:
         return {"windows": vectors[places], "roles": roles, "ordinals": ordinals}
 
     def _told(self, triples: Sequence[Triple]) -> Array:
-        """What the language model makes of each exchange.
-
-        The mean of its windows' vectors, but for the last numbers: how much likelier each beginning
-        of the response is for what the picture shows.
-        """
+        """What the language model makes of each exchange, as nsgauge.models.language has it."""
         captions, told = self._settings["captions"], self._settings["language"]
         rows = [self._exchanges.exchange(t, captions=captions, told=told) for t in triples]
         windows = [window for row in rows for window in (*row.told, row.untold) if window]
@@ -146,12 +142,8 @@ class OnnxClassifier:
         said = []
         for row in rows:
             own = vectors[[index[window] for window in row.told]]
-            vector = own.mean(axis=0)
-            if told["beginnings"]:
-                compared = own[0] if row.untold is None else vectors[index[row.untold]]
-                gains = slice(-len(told["beginnings"]), None)
-                vector[gains] = own[0, gains] - compared[gains]
-            said.append(vector)
+            compared = own[0] if row.untold is None else vectors[index[row.untold]]
+            said.append(_exchange(own, compared=compared, beginnings=len(told["beginnings"])))
         return np.stack(said)
 
     def _pictures(self, triples: Sequence[Triple]) -> tuple[Array, list[int | None]]:
@@ -230,6 +222,16 @@ def _vectors(graph: onnxruntime.InferenceSession, windows: Sequence[Window]) -> 
         ids[row, : lengths[row]] = window.ids
         segments[row, : lengths[row]] = window.segments
     return run(graph, {"ids": ids, "segments": segments, "lengths": lengths})
+
+
+def _exchange(read: Array, *, compared: Array, beginnings: int) -> Array:
+    """A row's numbers, from what was read of its windows and of the one that is compared."""
+    means = read.mean(axis=0)
+    if not beginnings:
+        return np.asarray(means)
+    width = (read.shape[1] - beginnings) // 2
+    gains = read[0, -beginnings:] - compared[-beginnings:]
+    return np.concatenate([means[:width], read[0, width:-beginnings], gains])
 
 
 def _chunks(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:

@@ -55,7 +55,7 @@ class ChannelSettings(Settings):
     @property
     def wants_likelihoods(self) -> bool:
         """Whether the language model says how likely its text is."""
-        return self.language is not None and self.language.mutual_information
+        return self.language is not None and self.language.likelihoods
 
     @property
     def wanted(self) -> bool:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import layer_norm
 
 from nsgauge.models.pooling import read_tokens, response_means
 from nsgauge.models.probe import ProbeSettings
@@ -26,6 +27,8 @@ HEAD_TOKENS = 128
 """Of an exchange's beginning, caption and prompt, are read at most."""
 BEGINNINGS = (2, 4, 8, 16, 32, 64, 128)
 """Tokens of a response whose likelihoods, with and without its picture's caption, are compared."""
+FADES_AFTER = 16
+"""Tokens after which what a response says weighs less by a factor of e, where it is weighed."""
 TOLD, UNTOLD = TextRole.JOINT, TextRole.PROMPT
 """Of an exchange's windows: as it was, and its beginning as if nobody had said what is shown."""
 
@@ -36,20 +39,21 @@ class LanguageSettings(ProbeSettings):
     `preset` names the preset whose text tower it is: its first layers, frozen. `window_tokens` is
     the most that it reads at once, exchange and all; a longer response is read in several windows.
 
-    With `mutual_information` it says, too, how much likelier a response's beginnings are for what
-    the picture shows, log p(response | caption, prompt) - log p(response | prompt): little, where
-    the response speaks of something else. That takes all of its layers, and the response's
-    beginning twice where there is a caption.
+    With `likelihoods` it says, too, how the response begins: the mean of its tokens weighted by
+    -log p, so that what was to be expected counts little, and the early ones most. And how much
+    likelier its beginnings are for what the picture shows, log p(response | caption, prompt)
+    - log p(response | prompt): little, where the response speaks of something else. That takes all
+    of its layers, and the response's beginning twice where there is a caption.
 
     Source: the pointwise mutual information of Church and Hanks 1990; between picture and tokens,
     Favero et al. 2024 (arXiv 2403.14003) steer VLLMs by it.
     """
 
     preset: str = "pocket-smollm2"
-    c: float = Field(0.01, gt=0, allow_inf_nan=False)
+    c: float = Field(0.005, gt=0, allow_inf_nan=False)
     share: float = Field(0.3, gt=0, lt=1)
     window_tokens: int = Field(384, ge=192)
-    mutual_information: bool = True
+    likelihoods: bool = True
 
 
 class ExchangeReader:
@@ -71,7 +75,7 @@ class ExchangeReader:
         self.tokenizer = tokenizer.between_lines(end=line[-1], between=answered)
         self.policy = WindowPolicy(window_tokens=settings.window_tokens, prompt_tokens=HEAD_TOKENS)
         self._rows = RowReader(self.tokenizer, context=settings.window_tokens, policy=self.policy)
-        self._compares = settings.mutual_information
+        self._compares = settings.likelihoods
 
     def columns(
         self, prompts: Sequence[str], *, responses: Sequence[str], captions: Sequence[str | None]
@@ -111,9 +115,9 @@ def exchange_reader(towers: Towers, *, settings: LanguageSettings | None) -> Exc
 
 
 def exchange_width(tower: TextTower) -> int:
-    """How many numbers a language model makes of a window, and of a row."""
-    compares = tower.shape.taken_after is not None
-    return tower.shape.transformer.width + compares * len(BEGINNINGS)
+    """How many numbers a language model makes of a row, and of a window: see `read_exchanges`."""
+    width = tower.shape.transformer.width
+    return width if tower.shape.taken_after is None else 2 * width + len(BEGINNINGS)
 
 
 def read_exchanges(tower: TextTower, *, packed: Packed) -> Float[Tensor, "sequences width"]:
@@ -121,14 +125,44 @@ def read_exchanges(tower: TextTower, *, packed: Packed) -> Float[Tensor, "sequen
 
     The mean of the response's tokens, each brought to mean 0 and variance 1 first: they have seen
     the prompt and what the response has said before them. From a tower that says how likely they
-    are, then the log-likelihood of each of the response's `BEGINNINGS`; of a shorter response, of
-    all of it.
+    are, then `of_windows`.
     """
-    tokens, width = tower.tokens(packed).float(), tower.shape.transformer.width
-    means = response_means(tokens[:, :width], packed=packed)
+    tokens = tower.tokens(packed).float()
     if tower.shape.taken_after is None:
-        return means
-    return torch.cat([means, _likelihoods(tokens[:, width], packed=packed)], dim=1)
+        return response_means(tokens, packed=packed)
+    read = read_tokens(packed)
+    made = []
+    for run in packed.runs:
+        here = slice(run.start, run.start + run.count * run.length)
+        taken = read[here].view(run.count, run.length)
+        made.append(of_windows(tokens[here].view(run.count, run.length, -1), taken=taken))
+    return torch.cat(made)[packed.restore]
+
+
+def of_windows(
+    tokens: Float[Tensor, "windows length token_width"], *, taken: Bool[Tensor, "windows length"]
+) -> Float[Tensor, "windows width"]:
+    """What a language model that says how likely tokens are makes of windows of one length.
+
+    The mean of the tokens that are taken, as `read_exchanges` has it; their mean weighted by how
+    unlikely each is, -log p, and less the later it is, by a factor of e every `FADES_AFTER` tokens;
+    and the log-likelihood of each of the `BEGINNINGS`, or of all tokens where they are fewer.
+
+    Source: unlikely words weigh more in Arora, Liang and Ma 2017 (ICLR), there by their frequency.
+
+    Args:
+        tokens: With the log-likelihoods as the last of each token's numbers.
+        taken: The response's.
+    """
+    states, likely = layer_norm(tokens[..., :-1], (tokens.shape[-1] - 1,)), tokens[..., -1]
+    number = taken.cumsum(dim=1)
+    fading = torch.exp((1 - number) / FADES_AFTER)
+    weights = torch.stack([torch.ones_like(likely), -likely * fading], dim=1) * taken[:, None]
+    # A thousandth of a nat: where everything was sure, nothing has been told.
+    totals = weights.sum(dim=2, keepdim=True).clamp(min=1e-3)
+    means = torch.bmm(weights / totals, states).flatten(1)
+    sums = [(likely * (taken & (number <= most))).sum(dim=1) for most in BEGINNINGS]
+    return torch.cat([means, torch.stack(sums, dim=1)], dim=1)
 
 
 def of_rows(
@@ -140,8 +174,9 @@ def of_rows(
 ) -> Float[np.ndarray, "rows width"]:
     """What the language model makes of each row.
 
-    The mean of its `TOLD` windows' means; and how much likelier each beginning of the response is
-    in the first of them than in the `UNTOLD` one, 0 without one.
+    The mean of its `TOLD` windows' means. From a tower that says how likely tokens are, then the
+    weighted mean of the first of them; and how much likelier each beginning of the response is in
+    it than in the `UNTOLD` one, 0 without one.
 
     Args:
         vectors: Of the rows' windows, row after row.
@@ -152,39 +187,15 @@ def of_rows(
     width = tower.shape.transformer.width
     told = roles == TOLD
     starts = np.cumsum(each) - each
-    held = vectors * told[:, None].astype(vectors.dtype)
+    held = vectors[:, :width] * told[:, None].astype(vectors.dtype)
     counts = np.add.reduceat(told, starts, dtype=np.int64)
-    found = np.add.reduceat(held, starts, axis=0) / counts[:, None].astype(vectors.dtype)
-    if tower.shape.taken_after is not None:
-        untold = ~told[starts]
-        gains = np.zeros((len(each), len(BEGINNINGS)), dtype=vectors.dtype)
-        first = starts[untold]
-        gains[untold] = vectors[first + 1, width:] - vectors[first, width:]
-        found[:, width:] = gains
-    return found
-
-
-def _likelihoods(
-    likely: Float[Tensor, " tokens"], *, packed: Packed
-) -> Float[Tensor, "sequences beginnings"]:
-    """The log-likelihood of each beginning, of each window in the order packed from."""
-    read = read_tokens(packed)
-    sums = []
-    for run in packed.runs:
-        here = slice(run.start, run.start + run.count * run.length)
-        taken = read[here].view(run.count, run.length)
-        sums.append(beginning_sums(likely[here].view_as(taken), taken=taken))
-    return torch.cat(sums)[packed.restore]
-
-
-def beginning_sums(
-    likely: Float[Tensor, "windows length"], *, taken: Bool[Tensor, "windows length"]
-) -> Float[Tensor, "windows beginnings"]:
-    """Sums over the first so many of the tokens that are taken, for each of `BEGINNINGS`."""
-    number = taken.cumsum(dim=1)
-    return torch.stack(
-        [(likely * (taken & (number <= most))).sum(dim=1) for most in BEGINNINGS], dim=1
-    )
+    means = np.add.reduceat(held, starts, axis=0) / counts[:, None].astype(vectors.dtype)
+    if tower.shape.taken_after is None:
+        return means
+    # A row without an untold window starts with its first told one: it gains nothing on itself.
+    first = starts + ~told[starts]
+    gains = vectors[first, 2 * width :] - vectors[starts, 2 * width :]
+    return np.concatenate([means, vectors[first, width : 2 * width], gains], axis=1)
 
 
 def _told(prompt: str, *, caption: str | None) -> str:

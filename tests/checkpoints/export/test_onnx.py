@@ -124,7 +124,7 @@ def test_another_format_is_refused(exported, tmp_path):
     shutil.copytree(folder, copy)
     settings = json.loads((copy / "classifier.json").read_text())
     (copy / "classifier.json").write_text(json.dumps(settings | {"nsgauge_onnx": 2}))
-    with pytest.raises(ValueError, match="expected nsgauge_onnx 3; export again"):
+    with pytest.raises(ValueError, match="expected nsgauge_onnx 4; export again"):
         OnnxClassifier(copy)
 
 
