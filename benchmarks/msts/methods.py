@@ -221,5 +221,5 @@ METHODS: dict[str, Method] = {
 """By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
 LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
 attention pools, the annotators and their classes, the linear probe, the language model, its
-likelihoods, the shares that held-out rows choose, the larger text tower; and once
-with a lexical channel, too."""
+likelihoods, the shares that held-out rows choose, the larger text tower; and once with a lexical
+channel, too."""

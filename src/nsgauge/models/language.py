@@ -67,7 +67,7 @@ class ExchangeReader:
 
     Args:
         tokenizer: Of the language model.
-        settings: How much it reads at once, and whether captions are left out for comparison.
+        settings: How much it reads at once, and whether beginnings are read without captions, too.
     """
 
     def __init__(self, tokenizer: TextTokenizer, *, settings: LanguageSettings) -> None:
