@@ -112,8 +112,8 @@ class OptimisationSettings(Settings):
 class ThresholdTarget(Settings):
     """What a threshold is chosen for, on validation.
 
-    `f1`: the largest F1. `agreement`: the most verdicts equal to the teacher's. `equal_rates`: as
-    many positive verdicts as the teacher gives.
+    `f1`: the largest F1 that is to be expected of the probabilities. `agreement`: the most verdicts
+    equal to the teacher's. `equal_rates`: as many positive verdicts as the teacher gives.
     `precision`: the lowest threshold whose precision reaches `precision`; where none does, the most
     precise one. `recall`: the highest threshold whose recall reaches `recall`.
     """
