@@ -1,6 +1,7 @@
 """The standing experiment on a small world in the place of MSTS: its splits, runs and measures."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_
 
 from benchmarks.msts import __main__ as experiment
 from benchmarks.msts.measures import Told, auprc_of, kappa_of, measures, paired_difference
+from benchmarks.msts.methods import METHODS
 from benchmarks.msts.rows import Lesson, Rows, lesson, load_rows
 from benchmarks.msts.runs import FOLDS, Run, all_runs, vllm_groups
+from benchmarks.msts.task import Task
 from nsgauge.data.sample.world import SampleSettings, write_sample
 from nsgauge.data.split import Side
 from nsgauge.data.tables import SourceNote, read_triples, triples_of, write_data
@@ -139,6 +142,43 @@ def test_a_run_is_done_once_and_measured_as_by_hand(data, rows, tmp_path, capsys
     # The words tell the labels, so they are found but for what a small world leaves unlearned.
     assert float(line["unsafe_auprc"]) > 0.95
     assert float(line["not_grounded_kappa"]) > 0.9
+
+
+@pytest.mark.parametrize("method", ["words", "finetuned"])
+def test_a_baseline_finds_what_is_learnable_and_never_sees_what_it_is_tested_on(
+    data, rows, tmp_path, method
+):
+    (run, *_) = all_runs(
+        methods=[method], teachers=["human"], designs=["items"], seeds=1, vllms=rows.vllms
+    )
+    split = run.split(rows.vllms)
+    sides = rows.sides(split)
+    test = np.array([side is Side.TEST for side in sides])
+    truth = lesson(data, rows=rows, teacher={"judges": ["human"]})
+    turned = replace(
+        truth,
+        probability={axis: np.where(test, 1 - p, p) for axis, p in truth.probability.items()},
+    )
+    first, second = (
+        METHODS[method](
+            Task(
+                rows=rows,
+                lesson=told,
+                sides=sides,
+                split=split,
+                teacher="human",
+                seed=0,
+                data=data,
+                scratch=tmp_path,
+                cache=tmp_path,
+            )
+        )
+        for told in (truth, turned)
+    )
+    for axis, positive in rows.positive.items():
+        assert average_precision_score(positive[test], first.probability[axis][test]) > 0.9
+        np.testing.assert_array_equal(first.probability[axis][test], second.probability[axis][test])
+        np.testing.assert_array_equal(first.verdict[axis][test], second.verdict[axis][test])
 
 
 def told_at_random(rows: Rows, seed: int, *, skill: float) -> Told:

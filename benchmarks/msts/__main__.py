@@ -40,9 +40,10 @@ from benchmarks.msts.measures import (
     paired_difference,
     together,
 )
-from benchmarks.msts.methods import METHODS, Opinion, Task
+from benchmarks.msts.methods import METHODS
 from benchmarks.msts.rows import AXES, TRUTH, Lesson, Rows, lesson, load_rows
 from benchmarks.msts.runs import DESIGNS, TEACHERS, Run, all_runs
+from benchmarks.msts.task import Opinion, Task
 from nsgauge.data.folders import new_file
 from nsgauge.data.tables import data_fingerprint
 from nsgauge.errors import NsgaugeError

@@ -1,101 +1,24 @@
 """The methods: each learns from one side of a split and says what it thinks of the test side."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
-from sklearn.linear_model import LogisticRegression
+from jaxtyping import Float
 
-from benchmarks.lexical import words_features
-from benchmarks.msts.rows import AXES, Lesson, Rows
+from benchmarks.msts.baselines import finetuned, words
+from benchmarks.msts.rows import AXES
 from benchmarks.msts.runs import TEACHERS, THRESHOLDS
+from benchmarks.msts.task import Method, Opinion, Task
 from nsgauge.checkpoints.bundle import Bundle, load_bundle
-from nsgauge.data.split import Side, SplitSettings
+from nsgauge.data.split import Side
 from nsgauge.eval.scoring.classifier import Classifier
 from nsgauge.models.prediction import RowBatch, cell_logits
 from nsgauge.protocol import CELLS, Rate, rate_shares
-from nsgauge.train.calibrate import threshold_choice
 from nsgauge.train.features import TOKENS_PER_BATCH
 from nsgauge.train.fit import train
-from nsgauge.train.recipe import ThresholdTarget, load_recipe
+from nsgauge.train.recipe import load_recipe
 from nsgauge.train.token_cache import cached_exchanges, cached_tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
-    """What a method says of the test side; on an axis that its teacher is silent on, nothing.
-
-    Attributes:
-        probability: By axis, of the positive class; of other rows than the test side's, anything.
-        verdict: By axis, whether it reaches the threshold chosen on validation.
-    """
-
-    probability: dict[str, Float[np.ndarray, " rows"]]
-    verdict: dict[str, Bool[np.ndarray, " rows"]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One thing to learn.
-
-    Attributes:
-        rows: All rows.
-        lesson: What the teacher says of them.
-        sides: Which of them may be learned from.
-        split: That made the sides.
-        teacher: Its name.
-        seed: Of whatever is drawn.
-        data: The data folder.
-        scratch: An empty folder, which is deleted afterwards.
-        cache: A folder that all runs share, for what frozen towers read.
-    """
-
-    rows: Rows
-    lesson: Lesson
-    sides: list[Side]
-    split: SplitSettings
-    teacher: str
-    seed: int
-    data: Path
-    scratch: Path
-    cache: Path
-
-    def on(self, *sides: Side, axis: str) -> Bool[np.ndarray, " rows"]:
-        """Rows on these sides that the teacher speaks of."""
-        here = np.array([side in sides for side in self.sides])
-        return np.asarray(here & self.lesson.known[axis])
-
-
-Method = Callable[[Task], Opinion]
-
-
-def words(task: Task) -> Opinion:
-    """TF-IDF of the response and logistic regression, with the teacher's doubts as weights."""
-    responses = [triple.response for triple in task.rows.triples]
-    opinion = Opinion(probability={}, verdict={})
-    for axis in AXES:
-        learn = np.flatnonzero(task.on(Side.TRAIN, Side.CALIBRATION, axis=axis))
-        if learn.size == 0:
-            continue
-        features = words_features()
-        known = features.fit_transform([responses[row] for row in learn])
-        share = task.lesson.probability[axis][learn]
-        regression = LogisticRegression(C=4.0, max_iter=2000)
-        twice = np.concatenate([np.arange(learn.size)] * 2)
-        label = np.repeat([1, 0], learn.size)
-        weight = np.concatenate([share / share.mean(), (1 - share) / (1 - share).mean()]) / 2
-        used = weight > 0
-        regression.fit(known[twice[used]], label[used], sample_weight=weight[used])
-        told = regression.predict_proba(features.transform(responses))[:, 1]
-        selected = task.on(Side.VALIDATION, axis=axis)
-        truth = task.lesson.probability[axis][selected] > 0.5
-        target = ThresholdTarget.model_validate({"target": THRESHOLDS[task.teacher]})
-        chosen = threshold_choice(told[selected], positive=truth, target=target)
-        opinion.probability[axis], opinion.verdict[axis] = told, told >= chosen.threshold
-    return opinion
 
 
 def from_recipe(
@@ -201,6 +124,7 @@ PEOPLE: dict[str, object] = {"judges": ["human", "human-1", "human-2"], "categor
 
 METHODS: dict[str, Method] = {
     "words": words,
+    "finetuned": finetuned,
     "probe": from_recipe("msts-pocket", "optimisation.adapted.epochs=0"),
     "lora": from_recipe("msts-pocket"),
     "mpnet": from_recipe("msts-mpnet", own_teacher=PEOPLE),
@@ -218,8 +142,8 @@ METHODS: dict[str, Method] = {
     "mpnet-unfitted": from_recipe("msts-mpnet", "channels.fit_shares=false", own_teacher=PEOPLE),
     "minilm": from_recipe("msts-mpnet", "preset=pocket", own_teacher=PEOPLE),
 }
-"""By name: the words of the response alone; of the recipe msts-pocket, heads on frozen towers, and
-LoRA on both towers; the recipe msts-mpnet, and it with one thing taken away: the committee, the
-attention pools, the annotators and their classes, the linear probe, the language model, its
-likelihoods, the shares that held-out rows choose, the larger text tower; and once with a lexical
-channel, too."""
+"""By name: the words of the response alone; MiniLM fine-tuned whole; of the recipe msts-pocket,
+with the same MiniLM, heads on frozen towers, and LoRA on both towers; the recipe msts-mpnet, and it
+with one thing taken away: the committee, the attention pools, the annotators and their classes, the
+linear probe, the language model, its likelihoods, the shares that held-out rows choose, the larger
+text tower; and once with a lexical channel, too."""
