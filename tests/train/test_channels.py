@@ -19,7 +19,7 @@ from nsgauge.models.row_windows import RowText
 from nsgauge.protocol import CELLS, OBSERVATIONS, Grounding, Safety
 from nsgauge.records import Triple
 from nsgauge.train import channels as channels_module
-from nsgauge.train.channels import class_shares, fit_channels, weigh_channels
+from nsgauge.train.channels import class_shares, fit_channels, open_classes, weigh_channels
 from nsgauge.train.corpus import Corpus
 from nsgauge.train.lexical import fit_lexical
 from nsgauge.train.shares import fit_shares
@@ -205,7 +205,13 @@ def test_without_a_committee_validation_chooses_the_shares(towers, monkeypatch):
 
     monkeypatch.setattr(channels_module, "held_out_voices", read)
     weigh_channels(network, corpus=corpus, vectors=None)
-    wanted = fit_shares(voices, truth=np.eye(5)[label[validation]], given=channels.shares)
+    wanted = fit_shares(
+        voices,
+        named=np.eye(5)[label[validation]],
+        masses=corpus.masses[validation],
+        is_open=open_classes(corpus),
+        given=channels.shares,
+    )
     found = network.settings.channels.shares
     assert found == pytest.approx(wanted)
     assert found != pytest.approx(channels.shares)

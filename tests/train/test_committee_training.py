@@ -22,7 +22,7 @@ from nsgauge.protocol import Rate
 from nsgauge.records import ScoreStatus
 from nsgauge.train import token_cache
 from nsgauge.train.axes import axis_labels
-from nsgauge.train.channels import class_shares
+from nsgauge.train.channels import open_classes
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import (
     corpus_logits,
@@ -178,8 +178,13 @@ def test_shares_are_fitted_on_what_each_row_s_unlearned_member_says(
     rows = corpus.rows_of(Side.TRAIN)
     voices = held_out_voices(bundle.network, corpus=corpus, rows=rows, vectors=vectors)
     assert voices.shape == (3, len(rows), len(corpus.classes))
-    truth = class_shares(corpus, taught=np.isin(np.arange(len(corpus.triples)), rows))[rows]
-    shares = fit_shares(voices, truth=truth, given=recipe.channels.shares)
+    shares = fit_shares(
+        voices,
+        named=corpus.shares[rows],
+        masses=corpus.masses[rows],
+        is_open=open_classes(corpus),
+        given=recipe.channels.shares,
+    )
     channels = bundle.manifest.network.channels
     np.testing.assert_allclose(channels.shares, shares, atol=1e-6)
     assert channels.shares != recipe.channels.shares

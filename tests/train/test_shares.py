@@ -4,13 +4,34 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import check_grad
 from scipy.special import log_softmax, softmax
 
-from nsgauge.train.shares import LEAST, ROWS_NEEDED, fit_shares
+from nsgauge.protocol import (
+    CELLS,
+    OBSERVATIONS,
+    RATE_CELLS,
+    Rate,
+    Safety,
+    observation_cells,
+)
+from nsgauge.train import shares as fitting
+from nsgauge.train.loss import row_losses
+from nsgauge.train.shares import LEAST, ROWS_NEEDED, Told
 
-CLASSES = 4
+CLASSES = len(CELLS)
+
+
+def fit_shares(voices: np.ndarray, *, truth: np.ndarray, given) -> tuple[float, ...]:
+    """Of rows whose classes are all named."""
+    masses = np.zeros((len(truth), len(OBSERVATIONS)))
+    masses[:, :CLASSES] = truth
+    return fitting.fit_shares(
+        voices, named=truth, masses=masses, is_open=observation_cells(), given=given
+    )
 
 
 def drawn(rows: int, *, voices: int, seed: int = 0) -> np.ndarray:
@@ -80,3 +101,77 @@ def test_shares_are_shares_whatever_is_said(seed, voices, sure):
     found = fit_shares(said.astype(np.float32), truth=truth, given=(1 / voices,) * voices)
     assert sum(found) == pytest.approx(1)
     assert min(found) >= LEAST - 1e-12
+
+
+def partly_told(rows: int, *, seed: int = 0) -> Told:
+    """A third of the rows name classes, a third name cells or an axis, a third one axis alone."""
+    generator = np.random.default_rng(seed)
+    named = generator.dirichlet(np.ones(CLASSES), size=rows)
+    masses = generator.dirichlet(np.ones(len(OBSERVATIONS)), size=rows)
+    kind = np.arange(rows) % 3
+    named[kind > 0] = 0
+    masses[kind == 2, :CLASSES] = 0
+    masses /= masses.sum(axis=1, keepdims=True)
+    return Told(named=named, masses=masses, is_open=observation_cells())
+
+
+def test_the_loss_is_that_of_the_training():
+    told, logs = partly_told(60), drawn(60, voices=1)[0]
+    expected = row_losses(
+        torch.from_numpy(logs),
+        log_cells=torch.from_numpy(logs),
+        masses=torch.from_numpy(told.masses),
+        shares=torch.from_numpy(told.named),
+    )
+    assert told.loss(logs)[0] == pytest.approx(float(expected.sum()))
+
+
+def test_the_loss_has_the_slope_that_it_says():
+    told = partly_told(6)
+
+    def lost(flat: np.ndarray) -> float:
+        return told.loss(log_softmax(flat.reshape(6, CLASSES), axis=1))[0]
+
+    def slope(flat: np.ndarray) -> np.ndarray:
+        return told.loss(log_softmax(flat.reshape(6, CLASSES), axis=1))[1].ravel()
+
+    start = np.random.default_rng(1).normal(size=6 * CLASSES)
+    assert check_grad(lost, slope, start) < 1e-5
+
+
+def test_what_the_teacher_left_open_moves_no_share():
+    """A teacher of safety alone: a voice may say of grounding what it likes."""
+    rows = 2_000
+    generator = np.random.default_rng(4)
+    unsafe = np.array([cell in RATE_CELLS[Rate.UNSAFE] for cell in CELLS])
+    truth = generator.random(rows) < 0.4
+    says = np.array([said for said, _ in OBSERVATIONS])
+    masses = np.zeros((rows, len(OBSERVATIONS)))
+    alone = [grounding is None for _, grounding in OBSERVATIONS]
+    for row, positive in enumerate(truth):
+        wanted = Safety.UNSAFE if positive else Safety.SAFE
+        masses[row, np.flatnonzero((says == wanted) & alone)] = 1
+
+    def voice(skill: float, *, loose: float) -> np.ndarray:
+        logit = skill * (2 * truth - 1) + generator.normal(size=rows)
+        free = loose * generator.normal(size=rows)
+        within = log_softmax(np.stack([free, -free], axis=1), axis=1)
+        said = np.empty((rows, CLASSES))
+        said[:, ~unsafe] = -np.logaddexp(0, logit)[:, None] + within
+        said[:, unsafe] = -np.logaddexp(0, -logit)[:, None] + within
+        return said
+
+    def shares(loose: float) -> tuple[float, ...]:
+        generator.bit_generator.state = np.random.default_rng(5).bit_generator.state
+        voices = np.stack([voice(1.0, loose=loose), voice(0.5, loose=0.0)])
+        return fitting.fit_shares(
+            voices,
+            named=np.zeros((rows, CLASSES)),
+            masses=masses,
+            is_open=observation_cells(),
+            given=(0.5, 0.5),
+        )
+
+    tight, loose = shares(0.0), shares(3.0)
+    assert tight[0] > 0.6
+    assert loose == pytest.approx(tight, abs=0.02)

@@ -74,10 +74,11 @@ def weigh_channels(network: Network, *, corpus: Corpus, vectors: CorpusVectors |
     if not settings.channels.fit_shares:
         return
     rows = corpus.rows_of(Side.TRAIN if settings.members > 1 else Side.VALIDATION)
-    on_train = np.array([side is Side.TRAIN for side in corpus.sides])
     shares = fit_shares(
         held_out_voices(network, corpus=corpus, rows=rows, vectors=vectors),
-        truth=class_shares(corpus, taught=on_train)[rows],
+        named=corpus.shares[rows],
+        masses=corpus.masses[rows],
+        is_open=open_classes(corpus),
         given=settings.channels.shares,
     )
     network.weigh(shares)
@@ -96,7 +97,7 @@ def class_shares(
         taught: Those whose classes are counted: of a member, the rows that teach it.
     """
     cells = np.array([CELLS.index(each.cell) for each in corpus.classes])
-    is_open = observation_cells()[:, cells].astype(np.float64)
+    is_open = open_classes(corpus).astype(np.float64)
     named = corpus.shares.sum(axis=1) > 0
     # Votes that name a cell say how common its classes are, less surely than votes that name them.
     whole = corpus.masses[taught][:, : len(CELLS)].sum(axis=0)[cells] + 1e-6
@@ -105,3 +106,9 @@ def class_shares(
     spread = corpus.masses @ (open_counts / open_counts.sum(axis=1, keepdims=True))
     shares = np.where(named[:, None], corpus.shares, spread).astype(np.float64)
     return shares / shares.sum(axis=1, keepdims=True)
+
+
+def open_classes(corpus: Corpus) -> Bool[np.ndarray, "observations classes"]:
+    """Which classes each observation leaves open."""
+    cells = np.array([CELLS.index(each.cell) for each in corpus.classes])
+    return observation_cells()[:, cells]
