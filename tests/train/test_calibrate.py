@@ -50,6 +50,22 @@ def test_too_few_rows_calibrate_nothing():
     assert fit.losses == {}
 
 
+def test_rows_of_one_item_count_once_where_the_method_is_chosen():
+    """Each row twelve times, as one item's: dealt by row, any fit would be rewarded on copies."""
+    logits, masses = drawn(60, scale=1.0, shift=np.zeros(4), seed=4)
+    once = fit_calibrator(logits, masses=masses, generator=np.random.default_rng(0))
+    items = np.repeat(np.arange(60), 12)
+    copies, same = np.repeat(logits, 12, axis=0), np.repeat(masses, 12, axis=0)
+    together, apart = (
+        fit_calibrator(
+            copies, masses=same, generator=np.random.default_rng(0), clusters=clusters
+        ).losses
+        for clusters in (items, None)
+    )
+    assert together == pytest.approx(once.losses, abs=1e-4)
+    assert apart["bias_corrected"] < once.losses["bias_corrected"] - 0.01
+
+
 labelled = st.lists(
     st.tuples(st.integers(0, 20).map(lambda step: step / 20), st.booleans()),
     min_size=2,

@@ -42,6 +42,7 @@ def fit_calibrator(
     *,
     masses: Float[np.ndarray, "rows observations"],
     generator: np.random.Generator,
+    clusters: Clusters | None = None,
 ) -> CalibrationFit:
     """Choose identity, temperature or bias-corrected temperature by cross-validated log-loss.
 
@@ -49,11 +50,15 @@ def fit_calibrator(
         logits: Uncalibrated, of rows neither trained nor selected on.
         masses: Their targets.
         generator: Deals the folds.
+        clusters: Item ids: an item's rows stay in one fold, or what they share would be learned
+            from some and rewarded on the others.
     """
     rows = len(logits)
-    if rows < ROWS_NEEDED:
+    codes = cluster_codes(clusters, rows=rows)
+    items = len(np.unique(codes))
+    if rows < ROWS_NEEDED or items < FOLDS:
         return CalibrationFit(calibrator=Calibrator(), rows=rows, losses={})
-    folds = generator.permutation(rows) % FOLDS
+    folds = (generator.permutation(items) % FOLDS)[codes]
     losses = {
         method: float(
             np.mean(

@@ -1,6 +1,7 @@
 """One training, from a data folder to a bundle; resumes where it was stopped."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 
 from nsgauge.checkpoints.bundle import BUNDLE_FOLDER, save_bundle
 from nsgauge.checkpoints.manifest import (
@@ -172,10 +174,10 @@ def _finish(
         held_logits,
         masses=corpus.masses[held].astype(np.float64),
         generator=np.random.default_rng(recipe.seed),
+        clusters=_items(corpus, rows=held),
     )
     cells = calibration.calibrator.probabilities(logits)
-    held_out = [corpus.triples[row] for row in validation]
-    items = np.array([item_key(triple.benchmark, triple.item_id) for triple in held_out])
+    items = _items(corpus, rows=validation)
     chosen: dict[Rate, ThresholdChoice] = {}
     quality: dict[Rate, AxisQuality] = {}
     for axis in AXES:
@@ -196,6 +198,12 @@ def _finish(
         quality=quality,
         calibration_losses=calibration.losses,
     )
+
+
+def _items(corpus: Corpus, *, rows: Sequence[int]) -> Shaped[np.ndarray, " rows"]:
+    """Keys of the rows' items."""
+    triples = [corpus.triples[row] for row in rows]
+    return np.array([item_key(triple.benchmark, triple.item_id) for triple in triples])
 
 
 def _facts(
