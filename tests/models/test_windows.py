@@ -275,8 +275,8 @@ def test_a_capped_response_has_the_ids_of_the_windows_kept(word_tokenizer):
     policy = WindowPolicy(layout="apart", window_tokens=8, max_windows=2)
     texts = {"prompt": "w1", "response": text_of(list(range(20))), "caption": None}
     row = read(word_tokenizer, policy=policy, **texts)
-    # 20 = 5 + 5 + 5 + 5, of which two windows are kept.
-    assert row.response_ids == (tuple(range(5)), tuple(range(5, 10)))
+    # A window has room for six of the twenty: two hold the first twelve.
+    assert row.response_ids == (tuple(range(6)), tuple(range(6, 12)))
     assert row.truncated
 
 

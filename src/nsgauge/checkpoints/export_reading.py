@@ -123,6 +123,7 @@ class Reader:
         self._tokenizer = whole(Tokenizer.from_str(tokenizer))
         self._clean = CLEANING[text["cleaning"]]
         self._text, self._policy = text, windows
+        self._cap: int = windows["max_windows"]
         self._opening: Ids = () if text["start"] is None else (text["start"],)
         width = windows["window_tokens"] or text["context"]
         self._room = width - len(self._opening) - 1
@@ -133,15 +134,14 @@ class Reader:
         texts = [triple.prompt, triple.response, *([] if caption is None else [caption])]
         prompt, response, *rest = (self._ids(text) for text in texts)
         parts, stretches = self._parts(prompt, response, rest[0] if rest else None)
-        cap = self._policy["max_windows"]
         slots = [
             Slot(window, ROLES.index(role), ordinal)
             for role, windows in parts
-            for ordinal, window in enumerate(windows[:cap])
+            for ordinal, window in enumerate(windows[: self._cap])
         ]
         cut = any(len(text) > CHARACTERS_READ for text in texts)
-        truncated = cut or any(len(windows) > cap for _, windows in parts)
-        return Reading(tuple(slots), tuple(stretches[:cap]), truncated)
+        truncated = cut or any(len(windows) > self._cap for _, windows in parts)
+        return Reading(tuple(slots), tuple(stretches[: self._cap]), truncated)
 
     def exchange(
         self, triple: Triple, *, captions: bool | str, told: Mapping[str, Any]
@@ -194,12 +194,12 @@ class Reader:
                 None if caption is None else (caption if not shown else caption[shown:] or None)
             )
             room = self._room - len(head) - 1 - len(self._text["between"])
-            stretches = _balanced(response, capacity=room)
+            stretches = _balanced(response, capacity=room, most=self._cap)
             if prompt[at:]:
                 parts.append(("prompt", self._singles(prompt[at:])))
             parts.append(("joint", [self._pair(head, stretch) for stretch in stretches]))
         else:
-            stretches = _balanced(response, capacity=self._room)
+            stretches = _balanced(response, capacity=self._room, most=self._cap)
             parts.append(("prompt", self._singles(prompt)))
             parts.append(("response", self._singles(response)))
         if caption is not None:
@@ -209,7 +209,7 @@ class Reader:
     def _singles(self, ids: Ids) -> list[Window]:
         return [
             self._window((*self._opening, *stretch, self._text["end"]))
-            for stretch in _balanced(ids, capacity=self._room)
+            for stretch in _balanced(ids, capacity=self._room, most=self._cap)
         ]
 
     def _pair(self, first: Ids, second: Ids) -> Window:
@@ -282,12 +282,17 @@ def _on_white(image: Any, library: Any) -> Any:
     return library.alpha_composite(library.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def _balanced(ids: Ids, *, capacity: int) -> list[Ids]:
-    """The fewest stretches of at most `capacity`, whose lengths differ by one at most."""
-    count = max(1, -(-len(ids) // capacity))
-    short, longer = divmod(len(ids), count)
+def _balanced(ids: Ids, *, capacity: int, most: int) -> list[Ids]:
+    """The fewest stretches of at most `capacity`, whose lengths differ by one at most.
+
+    Of a text that is too long for `most`, these hold its beginning, and one more what is cut off.
+    """
+    kept = ids[: capacity * most]
+    count = max(1, -(-len(kept) // capacity))
+    short, longer = divmod(len(kept), count)
     bounds = [index * short + min(index, longer) for index in range(count + 1)]
-    return [ids[bounds[index] : bounds[index + 1]] for index in range(count)]
+    stretches = [ids[bounds[index] : bounds[index + 1]] for index in range(count)]
+    return [*stretches, ids[len(kept) :]] if len(ids) > len(kept) else stretches
 
 
 def _mixed(states: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -32,10 +32,12 @@ def balanced(
 ) -> Stretches:
     """Split each text into the fewest stretches that fit, whose lengths differ by one at most.
 
+    A text that needs more than `most` is cut: its beginning fills those.
+
     Args:
         lengths: Tokens of each text; an empty one is one empty stretch.
         capacity: Most tokens in a stretch, by text; at least 1.
-        most: Stretches kept of a text: its first.
+        most: Stretches of a text; at least 1.
 
     Raises:
         ValueError: a capacity is below 1.
@@ -47,17 +49,17 @@ def balanced(
     """
     if np.any(capacity < 1):
         raise ValueError(f"a window needs room for at least one token, got {capacity.min()}")
-    counts = np.maximum(1, -(-lengths // capacity))
-    kept = np.minimum(counts, most)
-    texts = np.repeat(np.arange(len(lengths)), kept)
-    ordinals = places_within(kept)
-    short, longer = (part[texts] for part in np.divmod(lengths, counts))
+    kept = np.minimum(lengths, capacity * most)
+    counts = np.maximum(1, -(-kept // capacity))
+    texts = np.repeat(np.arange(len(lengths)), counts)
+    ordinals = places_within(counts)
+    short, longer = (part[texts] for part in np.divmod(kept, counts))
     return Stretches(
         texts=texts,
         ordinals=ordinals,
         starts=ordinals * short + np.minimum(ordinals, longer),
         lengths=short + (ordinals < longer),
-        cut=counts > most,
+        cut=lengths > kept,
     )
 
 
