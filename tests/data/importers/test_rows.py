@@ -113,7 +113,10 @@ def test_rows_of_votes_share_their_triple(run_import, jsonl):
     outcome = run_import("table", jsonl(rows))
     assert len(outcome.triples) == 1
     assert [(v.judge, v.vote) for v in outcome.verdicts] == [("a", 0), ("a", 1), ("b", 0)]
-    assert outcome.summary.notes == ["2 rows are further votes on the triple of an earlier row"]
+    assert outcome.summary.notes == [
+        "columns kept as extras, read as no field: confidence",
+        "2 rows are further votes on the triple of an earlier row",
+    ]
 
 
 def test_rows_of_votes_that_contradict_each_other_are_an_error(run_import, jsonl):

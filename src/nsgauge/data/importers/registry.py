@@ -16,7 +16,7 @@ from nsgauge.data.importers.formats.inspect_ai.importer import (
 )
 from nsgauge.data.importers.formats.msts.importer import import_msts, recognises_msts
 from nsgauge.data.importers.formats.siuo.importer import import_siuo, recognises_siuo
-from nsgauge.data.importers.formats.table import import_table, recognises_table
+from nsgauge.data.importers.formats.table import holds_table, import_table, recognises_table
 from nsgauge.data.importers.formats.vlmevalkit.importer import (
     import_vlmevalkit,
     recognises_vlmevalkit,
@@ -39,36 +39,77 @@ class Format:
         recognises: Whether a file or folder is of it, by its names and first rows; it raises
             DataError only on what it has opened and can't read.
         summary: What it is, in a few words.
+        options: Fields of `ImportOptions` that it reads, beside those that are for all.
     """
 
     importer: Importer
     recognises: Callable[[Path], bool]
     summary: str
+    options: frozenset[str]
+
+
+_COLUMNS = frozenset({"mapping", "labels"})
+_NAMES = frozenset({"benchmark", "vllm", "judge"})
+_PICTURES = frozenset({"image_root"})
+_FOR_ALL = frozenset({"strip_reasoning", "overwrite"})
+_OPTIONS = {"mapping": "--map", "labels": "--label", "languages": "--language"}
+"""Of the fields that the command calls otherwise."""
 
 
 FORMATS: dict[str, Format] = {
     "deepsafe": Format(
-        import_deepsafe, recognises_deepsafe, "DeepSafe (uni_eval) run of VLSBench or SIUO"
+        import_deepsafe,
+        recognises_deepsafe,
+        "DeepSafe (uni_eval) run of VLSBench or SIUO",
+        options=_COLUMNS | _NAMES | _PICTURES,
     ),
     "inspect": Format(
-        import_inspect_ai, recognises_inspect_ai, "inspect_ai logs: .json or .eval, or a folder"
+        import_inspect_ai,
+        recognises_inspect_ai,
+        "inspect_ai logs: .json or .eval, or a folder",
+        options=_COLUMNS | _NAMES | _PICTURES,
     ),
-    "lm-eval": Format(import_lm_eval, recognises_lm_eval, "lm-eval samples: a file or a folder"),
+    "lm-eval": Format(
+        import_lm_eval,
+        recognises_lm_eval,
+        "lm-eval samples: a file or a folder",
+        options=_COLUMNS | _NAMES | _PICTURES | {"filter"},
+    ),
     "lmms-eval": Format(
-        import_lmms_eval, recognises_lmms_eval, "lmms-eval samples: a file or a folder"
+        import_lmms_eval,
+        recognises_lmms_eval,
+        "lmms-eval samples: a file or a folder",
+        options=_COLUMNS | _NAMES | _PICTURES | {"dataset"},
     ),
-    "msts": Format(import_msts, recognises_msts, "MSTS repository: responses, labels, verdicts"),
+    "msts": Format(
+        import_msts,
+        recognises_msts,
+        "MSTS repository: responses, labels, verdicts",
+        options=_PICTURES | {"languages", "strict"},
+    ),
     "siuo": Format(
-        import_siuo, recognises_siuo, "SIUO responses and verdicts: a file, or a folder of items"
+        import_siuo,
+        recognises_siuo,
+        "SIUO responses and verdicts: a file, or a folder of items",
+        options=_COLUMNS | _NAMES | _PICTURES,
     ),
     "table": Format(
-        import_table, recognises_table, "CSV, TSV, JSONL, JSON, xlsx or Parquet, any columns"
+        import_table,
+        recognises_table,
+        "CSV, TSV, JSONL, JSON, xlsx or Parquet, any columns: a file, or a folder of them",
+        options=_COLUMNS | _NAMES | _PICTURES,
     ),
     "vlmevalkit": Format(
-        import_vlmevalkit, recognises_vlmevalkit, "VLMEvalKit results: xlsx, tsv, json, or a folder"
+        import_vlmevalkit,
+        recognises_vlmevalkit,
+        "VLMEvalKit results: xlsx, tsv, json, or a folder",
+        options=_COLUMNS | _NAMES | _PICTURES,
     ),
     "vlsbench": Format(
-        import_vlsbench, recognises_vlsbench, "VLSBench run, judged or not; --dataset its data.json"
+        import_vlsbench,
+        recognises_vlsbench,
+        "VLSBench run, judged or not; --dataset its data.json",
+        options=_COLUMNS | _NAMES | _PICTURES | {"dataset"},
     ),
 }
 
@@ -83,14 +124,15 @@ def import_source(importer: str, source: Path, *, out: Path, options: ImportOpti
         options: What the user said about the source.
 
     Raises:
-        SettingsError: no such importer, or options that it can't follow.
+        SettingsError: no such importer, or options that it can't follow or doesn't know.
         DataError: `source` is missing or malformed, or of no known format, or `out` is taken.
     """
     if importer not in {AUTO, *FORMATS}:
         raise SettingsError(f"no format {importer!r}; known: {', '.join((AUTO, *sorted(FORMATS)))}")
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
-    name = recognised(source) if importer == AUTO else importer
+    name = recognised(source, mapped=bool(options.mapping)) if importer == AUTO else importer
+    _refuse_unread(options, name=name)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as staging:
         images = ImageStore(Path(staging))
@@ -114,8 +156,12 @@ def import_source(importer: str, source: Path, *, out: Path, options: ImportOpti
         )
 
 
-def recognised(source: Path) -> str:
+def recognised(source: Path, *, mapped: bool = False) -> str:
     """The name of the one format that `source` is of; a table only where it is nothing else.
+
+    Args:
+        source: A file or folder.
+        mapped: Whether the user says which column is what: then any table will do.
 
     Raises:
         DataError: it is of none, or could be of several, or can't be read.
@@ -123,9 +169,29 @@ def recognised(source: Path) -> str:
     found = [
         name for name, known in FORMATS.items() if name != "table" and known.recognises(source)
     ]
-    if not found and FORMATS["table"].recognises(source):
+    if not found and (recognises_table(source) or (mapped and holds_table(source))):
         return "table"
     if len(found) != 1:
         names = f"could be {' or '.join(found)}" if found else "of no format known by its look"
-        raise DataError(f"{source}: {names}; name one of {', '.join(sorted(FORMATS))}")
+        hint = " (of a table, --map says which column is what)" if holds_table(source) else ""
+        raise DataError(f"{source}: {names}; name one of {', '.join(sorted(FORMATS))}{hint}")
     return found[0]
+
+
+def _refuse_unread(options: ImportOptions, *, name: str) -> None:
+    """An option that is given and read by nobody was meant to do something."""
+    known = _FOR_ALL | FORMATS[name].options
+    unread = sorted(_given(options) - known)
+    if unread:
+        said = ", ".join(_OPTIONS.get(field, f"--{field.replace('_', '-')}") for field in unread)
+        raise SettingsError(f"the format {name} has no use for {said}: leave that out")
+
+
+def _given(options: ImportOptions) -> set[str]:
+    """The fields that aren't as they are by default."""
+    plain = ImportOptions()
+    return {
+        field
+        for field in ImportOptions.model_fields
+        if getattr(options, field) != getattr(plain, field)
+    }

@@ -83,3 +83,43 @@ def test_types_of_parquet_that_other_tools_write_are_read(run_import, tmp_path):
     assert [v.safety for v in outcome.verdicts] == ["unsafe", "safe"]
     extras = [t.extras for t in outcome.triples]
     assert extras == ['{"loss": "NaN", "day": "2025-01-02"}', '{"loss": 0.5, "day": "2025-01-02"}']
+
+
+def test_vllm_and_judge_are_named_where_no_column_does(run_import, jsonl):
+    rows = [{"prompt": "p", "response": "r", "safety": "unsafe"}]
+    outcome = run_import("table", jsonl(rows), vllm="north", judge="gpt")
+    assert [t.vllm for t in outcome.triples] == ["north"]
+    assert [(v.judge, v.safety) for v in outcome.verdicts] == [("gpt", "unsafe")]
+    told = [{**rows[0], "vllm": "south", "judge": "people"}]
+    outcome = run_import("table", jsonl(told), vllm="north", judge="gpt")
+    assert [t.vllm for t in outcome.triples] == ["south"]
+    assert [v.judge for v in outcome.verdicts] == ["people"]
+    # A judge's name alone is no verdict.
+    outcome = run_import("table", jsonl([{"prompt": "p", "response": "r"}]), judge="gpt")
+    assert outcome.verdicts == []
+
+
+def test_a_folder_of_tables_is_one_table_whose_files_can_name_the_vllm(run_import, jsonl, tmp_path):
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    for vllm in ("south", "north"):
+        jsonl([{"prompt": "p", "response": f"of {vllm}"}], name=f"outputs/{vllm}.jsonl")
+    (folder / "notes.md").write_text("not a table")
+    plain = run_import("auto", folder)
+    assert [(t.response, t.vllm) for t in plain.triples] == [("of north", ""), ("of south", "")]
+    assert plain.triples[0].extras is None
+    pairs = ["prompt=prompt", "response=response", "file=vllm"]
+    named = run_import("table", folder, mapping=pairs)
+    assert [(t.response, t.vllm) for t in named.triples] == [
+        ("of north", "north"),
+        ("of south", "south"),
+    ]
+    source = json.loads((named.out / "source.json").read_text())
+    assert sorted(source["files"]) == ["north.jsonl", "south.jsonl"]
+
+
+def test_columns_that_no_field_reads_are_told_of(run_import, jsonl):
+    row = {"prompt": "p", "response": "r", **{f"c{n}": n for n in range(14)}}
+    (note,) = run_import("table", jsonl([row])).summary.notes
+    assert note.startswith("columns kept as extras, read as no field: c0, c1, ")
+    assert note.endswith("c11 and 2 more")
