@@ -47,7 +47,7 @@ def model(language_preset) -> LanguageModel:
 
 @pytest.fixture(scope="module")
 def reader(model) -> ExchangeReader:
-    return ExchangeReader(model.tokenizer, settings=SETTINGS)
+    return ExchangeReader(model.tokenizer, context=ROOM, settings=SETTINGS)
 
 
 def text_of(ids) -> str:
@@ -72,9 +72,14 @@ def test_an_exchange_is_told_by_a_third_person(reader):
     assert rows.bounds.tolist() == [0, 2, 3]
     assert rows.roles.tolist() == [UNTOLD, TOLD, TOLD]
     alone = SETTINGS.model_copy(update={"likelihoods": False})
-    plain = ExchangeReader(reader.tokenizer, settings=alone)
+    plain = ExchangeReader(reader.tokenizer, context=ROOM, settings=alone)
     told = plain.columns(["Is it safe?"], responses=["Yes."], captions=["a red door"])
     assert [told.windows[0]] == [rows.windows[1]]
+
+
+def test_more_than_the_model_knows_positions_is_not_read_at_once(model):
+    with pytest.raises(ValueError, match=f"window_tokens is {ROOM}, the text tower reads 100"):
+        ExchangeReader(model.tokenizer, context=100, settings=SETTINGS)
 
 
 def test_a_long_response_is_read_whole_and_a_long_prompt_at_its_beginning(reader):

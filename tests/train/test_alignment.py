@@ -175,3 +175,13 @@ def test_alignment_without_a_match_or_a_frozen_stage_is_refused(tiny_recipe):
     content["optimisation"]["frozen"]["epochs"] = 0
     with pytest.raises(SettingsError, match="frozen"):
         Recipe.from_mapping(content, source="test")
+
+
+def test_a_batch_of_one_picture_is_passed_over(towers, recipe, corpus, vectors):
+    network = fresh_network(towers, recipe)
+    grounded = grounded_rows(corpus.masses)
+    row = next(r for r in corpus.rows_of(Side.TRAIN) if grounded[r] and corpus.image_digests[r])
+    sides = [Side.TRAIN if r == row else Side.TEST for r in range(len(corpus.sides))]
+    before = [weight.clone() for weight in network.parameters()]
+    align(network, corpus=dataclasses.replace(corpus, sides=sides), vectors=vectors, recipe=recipe)
+    assert all(map(torch.equal, network.parameters(), before))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from nsgauge.data.split import Side, item_key
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of
 from nsgauge.data.targets import Consensus, Making
 from nsgauge.errors import DataError, SettingsError
+from nsgauge.models.network import Network
 from nsgauge.models.row_windows import TextRole
+from nsgauge.models.towers.pair import load_towers
 from nsgauge.records import ResponseState
+from nsgauge.train import fit
 from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits
 from nsgauge.train.fit import train
@@ -220,11 +224,62 @@ def test_a_stopped_training_resumes_to_the_same_weights(
             np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
+def test_a_folder_that_no_training_made_is_left_alone(world, tiny_recipe, tmp_path):
+    run = tmp_path / "bundle.run"
+    run.mkdir()
+    (run / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(SettingsError, match="isn't the folder of a training"):
+        train(tiny_recipe, data=world, out=tmp_path / "bundle", overwrite=True)
+    assert (run / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_frozen_towers_read_is_read_where_the_training_is(
+    world, tiny_recipe, monkeypatch, tmp_path
+):
+    """Lightning takes the network along for its stages alone, and leaves it on the CPU."""
+    steps: list[str] = []
+
+    def noted(name):
+        honest = getattr(fit, name)
+
+        def call(*args, **named):
+            steps.append(name)
+            return honest(*args, **named)
+
+        monkeypatch.setattr(fit, name, call)
+
+    move = Network.to
+
+    def to(self, *args, **named):
+        if args == ("the device",):
+            steps.append("to")
+            return self
+        return move(self, *args, **named)
+
+    monkeypatch.setattr(fit, "training_device", lambda: "the device")
+    monkeypatch.setattr(Network, "to", to)
+    for name in ("corpus_vectors", "run_training", "fit_channels", "decided"):
+        noted(name)
+    train(tiny_recipe, data=world, out=tmp_path / "bundle")
+    assert steps == ["to", "corpus_vectors", "run_training", "to", "fit_channels", "decided"]
+
+
+def test_other_towers_do_not_resume_a_run(trained, world, tiny_recipe, monkeypatch, tmp_path):
+    shutil.copytree(trained.bundle.with_name(trained.bundle.name + ".run"), tmp_path / "b.run")
+
+    def others(*args, **named):
+        return replace(load_towers(*args, **named), fingerprint="of others")
+
+    monkeypatch.setattr(fit, "load_towers", others)
+    with pytest.raises(SettingsError, match="another recipe, data or towers"):
+        train(tiny_recipe, data=world, out=tmp_path / "b")
+
+
 def test_another_recipe_does_not_resume_a_run(trained, world, tiny_recipe):
     recipe = tiny_recipe.model_copy(update={"seed": 8})
     out: Path = trained.bundle.with_name("other")
     run = trained.bundle.with_name("other.run")
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"key": "of another"}), encoding="utf-8")
-    with pytest.raises(SettingsError, match="another recipe or other data"):
+    with pytest.raises(SettingsError, match="another recipe, data or towers"):
         train(recipe, data=world, out=out)

@@ -49,6 +49,10 @@ def test_overrides_reach_nested_keys():
         ("seed", "seed"),
         ("teacher.consensus=dawid_skene", "needs 3 judges, 1 named"),
         ("teacher.consensus=vote", "consensus"),
+        (
+            "teacher={judges: [a, b, c], consensus: dawid_skene, categories: true}",
+            "which no dawid_skene weighs",
+        ),
         ("split.test=0.95", "none to train on"),
         ("thresholds.unsafe.target=precision", "precision"),
         ("thresholds.recall=0.8", "given with `target: recall`"),

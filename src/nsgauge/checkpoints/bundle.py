@@ -154,6 +154,7 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         )
     try:
         reader = RowReader(towers.tokenizer, context=towers.text_context, policy=manifest.windows)
+        exchanges = exchange_reader(towers, settings=manifest.network.channels.language)
     except ValueError as error:
         raise BundleError(f"{path / MANIFEST}: windows: {error}") from error
     network = build_network(towers, settings=manifest.network)
@@ -168,7 +169,7 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         reader=reader,
         seen=seen,
         fingerprint=file_digest(path / MANIFEST),
-        exchanges=exchange_reader(towers, settings=manifest.network.channels.language),
+        exchanges=exchanges,
     )
 
 

@@ -166,6 +166,7 @@ def load_merged(path: Path) -> Bundle:
             fingerprint=manifest.tower_fingerprint,
         )
         reader = RowReader(towers.tokenizer, context=towers.text_context, policy=manifest.windows)
+        exchanges = exchange_reader(towers, settings=manifest.network.channels.language)
         network = build_network(towers, settings=manifest.network)
         named = {name.removeprefix("heads."): tensor for name, tensor in heads.items()}
         network.heads.load_state_dict(named, strict=True)
@@ -181,7 +182,7 @@ def load_merged(path: Path) -> Bundle:
         reader=reader,
         seen=seen,
         fingerprint=file_digest(path / MERGED),
-        exchanges=exchange_reader(towers, settings=manifest.network.channels.language),
+        exchanges=exchanges,
     )
 
 

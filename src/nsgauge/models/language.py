@@ -67,14 +67,20 @@ class ExchangeReader:
 
     Args:
         tokenizer: Of the language model.
+        context: Positions that it knows.
         settings: How much it reads at once, and whether beginnings are read without captions, too.
+
+    Raises:
+        ValueError: it is to read more at once than it knows positions.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, *, settings: LanguageSettings) -> None:
+    def __init__(
+        self, tokenizer: TextTokenizer, *, context: int, settings: LanguageSettings
+    ) -> None:
         line, answered = tokenizer.ids(["\n", "An assistant answered:"])
         self.tokenizer = tokenizer.between_lines(end=line[-1], between=answered)
         self.policy = WindowPolicy(window_tokens=settings.window_tokens, prompt_tokens=HEAD_TOKENS)
-        self._rows = RowReader(self.tokenizer, context=settings.window_tokens, policy=self.policy)
+        self._rows = RowReader(self.tokenizer, context=context, policy=self.policy)
         self._compares = settings.likelihoods
 
     def columns(
@@ -108,10 +114,16 @@ class ExchangeReader:
 
 
 def exchange_reader(towers: Towers, *, settings: LanguageSettings | None) -> ExchangeReader | None:
-    """Of the towers' language model; None where there is none."""
-    if settings is None or towers.language is None:
+    """Of the towers' language model; None where there is none.
+
+    Raises:
+        ValueError: as `ExchangeReader`.
+    """
+    language = towers.language
+    if settings is None or language is None:
         return None
-    return ExchangeReader(towers.language.tokenizer, settings=settings)
+    context = language.tower.shape.context
+    return ExchangeReader(language.tokenizer, context=context, settings=settings)
 
 
 def exchange_width(tower: TextTower) -> int:

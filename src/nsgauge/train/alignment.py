@@ -107,6 +107,7 @@ def align(network: Network, *, corpus: Corpus, vectors: CorpusVectors, recipe: R
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, steps))
     network.eval()
+    device = next(network.parameters()).device
     for epoch in range(settings.epochs):
         batches = shuffled_batches(
             [corpus.image_digests[row] for row in rows],
@@ -120,10 +121,13 @@ def align(network: Network, *, corpus: Corpus, vectors: CorpusVectors, recipe: R
             vectors=vectors,
             members=recipe.committee,
         ):
-            optimizer.zero_grad()
-            torch.autograd.backward(alignment_loss(network, batch=batch))
-            optimizer.step()
-            scheduler.step()
+            loss = alignment_loss(network, batch=batch.to(device))
+            if loss.requires_grad:
+                # Rows that are all of one picture have nothing to tell apart.
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+                scheduler.step()
 
 
 def _members(network: Network) -> list[Member]:

@@ -8,6 +8,8 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from nsgauge.protocol import OBSERVATIONS, Rate
 
+AXES = (Rate.UNSAFE, Rate.NOT_GROUNDED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AxisQuality:

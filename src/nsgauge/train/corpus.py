@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from nsgauge.data.images import decode_image, image_digest, pixels, read_image
 from nsgauge.data.split import Side, assign_parts, assign_sides, group_keys, item_key
 from nsgauge.data.tables import read_triples, read_verdicts, triples_of
 from nsgauge.data.targets import Making, targets_from_verdicts
-from nsgauge.errors import DataError, ImageError
+from nsgauge.errors import DataError, ImageError, SettingsError
 from nsgauge.models.classes import CELL_CLASSES, CellClass
 from nsgauge.models.language import exchange_reader
 from nsgauge.models.row_windows import RowText, RowWindows
 from nsgauge.models.towers.pair import Towers
 from nsgauge.models.windows import RowReader
 from nsgauge.records import ResponseState, Triple
+from nsgauge.train.axes import AXES, axis_labels
 from nsgauge.train.recipe import Recipe, TeacherSettings
 
 Pixels = UInt8[np.ndarray, "3 side side"]
@@ -102,9 +104,16 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
         else:
             left_out[reason] += 1
     _check_vllms({triple.vllm for triple in kept}, unseen=recipe.split.unseen_vllms)
-    kept, pictures, images = _with_images(kept, data=data, towers=towers, left_out=left_out)
-    keys = group_keys([item_key(t.benchmark, t.item_id) for t in kept], image_digests=pictures)
     always = recipe.captions == "always"
+    pictures, images = _pictures(kept, data=data, towers=towers)
+    # A picture that isn't looked at may be damaged.
+    usable = [
+        triple.image is None or digest is not None or (always and triple.caption is not None)
+        for triple, digest in zip(kept, pictures, strict=True)
+    ]
+    left_out.update({"image_error": usable.count(False)} if not all(usable) else {})
+    kept, pictures = list(compress(kept, usable)), list(compress(pictures, usable))
+    keys = group_keys([item_key(t.benchmark, t.item_id) for t in kept], image_digests=pictures)
     digests = [
         None if always and triple.caption is not None else digest
         for triple, digest in zip(kept, pictures, strict=True)
@@ -127,7 +136,7 @@ def load_corpus(data: Path, *, recipe: Recipe, towers: Towers) -> Corpus:
         making=targets.making,
         exchanges=_exchanges(kept, digests=digests, recipe=recipe, towers=towers),
     )
-    _check_sides(corpus, data=data, committee=recipe.committee)
+    _check_sides(corpus, data=data, recipe=recipe)
     return corpus
 
 
@@ -172,28 +181,14 @@ def _reason_to_leave_out(triple: Triple, *, has_target: bool) -> str | None:
     return None if has_target else "no_teacher_verdict"
 
 
-def _with_images(
-    triples: list[Triple], *, data: Path, towers: Towers, left_out: Counter[str]
-) -> tuple[list[Triple], list[str | None], dict[str, Pixels]]:
-    """Read each distinct picture once; rows whose picture can't be used are left out."""
-    by_path: dict[str, str | None] = {}
+def _pictures(
+    triples: list[Triple], *, data: Path, towers: Towers
+) -> tuple[list[str | None], dict[str, Pixels]]:
+    """Each row's picture by its digest, None where there is none to read, and all distinct ones."""
     images: dict[str, Pixels] = {}
-    kept: list[Triple] = []
-    digests: list[str | None] = []
-    for triple in triples:
-        if triple.image is None:
-            kept.append(triple)
-            digests.append(None)
-            continue
-        if triple.image not in by_path:
-            by_path[triple.image] = _read(triple.image, data=data, towers=towers, images=images)
-        digest = by_path[triple.image]
-        if digest is None:
-            left_out["image_error"] += 1
-        else:
-            kept.append(triple)
-            digests.append(digest)
-    return kept, digests, images
+    paths = dict.fromkeys(triple.image for triple in triples if triple.image is not None)
+    by_path = {path: _read(path, data=data, towers=towers, images=images) for path in paths}
+    return [None if t.image is None else by_path[t.image] for t in triples], images
 
 
 def _read(path: str, *, data: Path, towers: Towers, images: dict[str, Pixels]) -> str | None:
@@ -210,7 +205,10 @@ def _read(path: str, *, data: Path, towers: Towers, images: dict[str, Pixels]) -
 def _texts(
     triples: list[Triple], *, digests: list[str | None], recipe: Recipe, towers: Towers
 ) -> list[RowText]:
-    reader = RowReader(towers.tokenizer, context=towers.text_context, policy=recipe.windows)
+    try:
+        reader = RowReader(towers.tokenizer, context=towers.text_context, policy=recipe.windows)
+    except ValueError as error:
+        raise SettingsError(f"windows: {error}") from error
     return reader.read(
         [triple.prompt for triple in triples],
         responses=[triple.response for triple in triples],
@@ -221,7 +219,10 @@ def _texts(
 def _exchanges(
     triples: list[Triple], *, digests: list[str | None], recipe: Recipe, towers: Towers
 ) -> RowWindows | None:
-    reader = exchange_reader(towers, settings=recipe.channels.language)
+    try:
+        reader = exchange_reader(towers, settings=recipe.channels.language)
+    except ValueError as error:
+        raise SettingsError(f"channels.language: {error}") from error
     if reader is None:
         return None
     return reader.columns(
@@ -241,8 +242,8 @@ def _captions(
     ]
 
 
-def _check_sides(corpus: Corpus, *, data: Path, committee: int) -> None:
-    counts = Counter(corpus.sides)
+def _check_sides(corpus: Corpus, *, data: Path, recipe: Recipe) -> None:
+    counts, committee = Counter(corpus.sides), recipe.committee
     wanted = (Side.TRAIN, Side.VALIDATION) if committee == 1 else (Side.TRAIN,)
     empty = [side for side in wanted if not counts[side]]
     if empty:
@@ -257,3 +258,10 @@ def _check_sides(corpus: Corpus, *, data: Path, committee: int) -> None:
             f"{data}: the {len(learned)} rows to learn from all lie in one part of the committee, "
             "whose member would learn nothing: label more items, or set committee to 1"
         )
+    if committee == 1 and recipe.optimisation.selection == "ranking":
+        masses = corpus.masses[corpus.rows_of(Side.VALIDATION)]
+        if not any(axis_labels(masses, rate=axis)[0].any() for axis in AXES):
+            raise DataError(
+                f"{data}: optimisation.selection is ranking, but no validation row is unsafe or "
+                "not grounded, so no snapshot ranks them better: set it to loss, or label more"
+            )

@@ -1,48 +1,37 @@
 """One training, from a data folder to a bundle; resumes where it was stopped."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Shaped
 
 from nsgauge.checkpoints.bundle import BUNDLE_FOLDER, save_bundle
 from nsgauge.checkpoints.manifest import (
     BundleManifest,
-    ThresholdChoice,
     Thresholds,
     TrainingFacts,
 )
 from nsgauge.data.folders import check_free
-from nsgauge.data.split import Side, item_key
+from nsgauge.data.split import Side
 from nsgauge.data.tables import data_fingerprint, read_verdicts
-from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.classes import CellClass
 from nsgauge.models.network import Network, NetworkSettings, build_network
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
-from nsgauge.protocol import Rate, rate_shares
+from nsgauge.protocol import Rate
 from nsgauge.train.alignment import align
-from nsgauge.train.axes import AxisQuality, axis_labels, axis_quality
-from nsgauge.train.calibrate import fit_calibrator, threshold_choice
+from nsgauge.train.axes import AxisQuality
 from nsgauge.train.channels import fit_channels, weigh_channels
 from nsgauge.train.corpus import Corpus, load_corpus
-from nsgauge.train.features import (
-    CorpusVectors,
-    corpus_logits,
-    corpus_vectors,
-    held_out_logits,
-)
+from nsgauge.train.features import corpus_vectors
+from nsgauge.train.finish import Finish, decided
 from nsgauge.train.recipe import Recipe
-from nsgauge.train.trainer import RunState, run_training, wants_vectors
+from nsgauge.train.trainer import RunState, run_training, training_device, wants_vectors
 
-AXES = (Rate.UNSAFE, Rate.NOT_GROUNDED)
 LIBRARIES = ("torch", "open-clip-torch", "timm", "transformers", "peft", "lightning")
 
 
@@ -61,16 +50,6 @@ class TrainingResult:
     manifest: BundleManifest
     quality: dict[Rate, AxisQuality]
     resumed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finish:
-    """What is decided once the weights stand."""
-
-    calibrator: Calibrator
-    thresholds: dict[Rate, ThresholdChoice]
-    quality: dict[Rate, AxisQuality]
-    calibration_losses: dict[str, float]
 
 
 def train(
@@ -110,10 +89,11 @@ def train(
     corpus = load_corpus(data, recipe=recipe, towers=towers)
     state = RunState(
         folder=out.with_name(out.name + ".run"),
-        key=_run_key(recipe, data=data),
+        key=_run_key(recipe, data=data, towers=towers),
         progress=progress,
     )
-    network = _seeded_network(recipe, towers=towers, classes=corpus.classes)
+    device = training_device()
+    network = _seeded_network(recipe, towers=towers, classes=corpus.classes).to(device)
     resumed = state.claim(fresh=overwrite)
     vectors = None
     if wants_vectors(recipe, state=state):
@@ -122,19 +102,22 @@ def train(
             # Seconds; a resumed run's snapshot takes its place.
             align(network, corpus=corpus, vectors=vectors, recipe=recipe)
     run_training(network, corpus=corpus, vectors=vectors, recipe=recipe, state=state)
+    # Lightning leaves it on the CPU.
+    network.to(device)
     fit_channels(network, corpus=corpus, vectors=vectors, settings=recipe.channels)
     settled = None if recipe.optimisation.adapted.epochs else vectors
     weigh_channels(network, corpus=corpus, vectors=settled)
-    finish = _finish(network, corpus=corpus, vectors=settled, recipe=recipe)
+    finish = decided(network, corpus=corpus, vectors=settled, recipe=recipe)
     facts = _facts(recipe, data=data, corpus=corpus, finish=finish, started=started)
     manifest = _manifest(recipe, towers=towers, network=network, finish=finish, facts=facts)
     seen = corpus.item_keys(Side.TRAIN, Side.VALIDATION, Side.CALIBRATION)
-    save_bundle(out, manifest=manifest, network=network, seen_keys=seen, overwrite=overwrite)
+    save_bundle(out, manifest=manifest, network=network.cpu(), seen_keys=seen, overwrite=overwrite)
     return TrainingResult(bundle=out, manifest=manifest, quality=finish.quality, resumed=resumed)
 
 
-def _run_key(recipe: Recipe, *, data: Path) -> str:
-    content = f"{recipe.model_dump_json()}:{data_fingerprint(data)}"
+def _run_key(recipe: Recipe, *, data: Path, towers: Towers) -> str:
+    """What a run is: a preset's file or folder may change behind a recipe that names it."""
+    content = f"{recipe.model_dump_json()}:{data_fingerprint(data)}:{towers.fingerprint}"
     return sha256(content.encode()).hexdigest()
 
 
@@ -153,61 +136,8 @@ def _seeded_network(recipe: Recipe, *, towers: Towers, classes: tuple[CellClass,
     return build_network(towers, settings=settings)
 
 
-def _finish(
-    network: Network, *, corpus: Corpus, vectors: CorpusVectors | None, recipe: Recipe
-) -> _Finish:
-    """Calibrate on the calibration side, then choose thresholds on validation.
-
-    A committee does both on all that it learned from, each row decided by the one member that
-    didn't learn from it.
-    """
-    if recipe.committee > 1:
-        held = validation = corpus.rows_of(Side.TRAIN)
-        held_logits = logits = held_out_logits(network, corpus=corpus, rows=held, vectors=vectors)
-    else:
-        held, validation = (corpus.rows_of(side) for side in (Side.CALIBRATION, Side.VALIDATION))
-        held_logits, logits = (
-            corpus_logits(network, corpus=corpus, rows=rows, vectors=vectors)
-            for rows in (held, validation)
-        )
-    calibration = fit_calibrator(
-        held_logits,
-        masses=corpus.masses[held].astype(np.float64),
-        generator=np.random.default_rng(recipe.seed),
-        clusters=_items(corpus, rows=held),
-    )
-    cells = calibration.calibrator.probabilities(logits)
-    items = _items(corpus, rows=validation)
-    chosen: dict[Rate, ThresholdChoice] = {}
-    quality: dict[Rate, AxisQuality] = {}
-    for axis in AXES:
-        positive, known = axis_labels(corpus.masses[validation], rate=axis)
-        probability = rate_shares(cells, rate=axis)[known]
-        labels = positive[known]
-        chosen[axis] = threshold_choice(
-            probability,
-            positive=labels,
-            target=getattr(recipe.thresholds, axis),
-            clusters=items[known],
-        )
-        threshold = chosen[axis].threshold
-        quality[axis] = axis_quality(probability, positive=labels, threshold=threshold)
-    return _Finish(
-        calibrator=calibration.calibrator,
-        thresholds=chosen,
-        quality=quality,
-        calibration_losses=calibration.losses,
-    )
-
-
-def _items(corpus: Corpus, *, rows: Sequence[int]) -> Shaped[np.ndarray, " rows"]:
-    """Keys of the rows' items."""
-    triples = [corpus.triples[row] for row in rows]
-    return np.array([item_key(triple.benchmark, triple.item_id) for triple in triples])
-
-
 def _facts(
-    recipe: Recipe, *, data: Path, corpus: Corpus, finish: _Finish, started: float
+    recipe: Recipe, *, data: Path, corpus: Corpus, finish: Finish, started: float
 ) -> TrainingFacts:
     validation = {
         f"{axis}_{name}": value
@@ -241,7 +171,7 @@ def _prompt_hashes(recipe: Recipe, *, data: Path) -> tuple[str, ...]:
 
 
 def _manifest(
-    recipe: Recipe, *, towers: Towers, network: Network, finish: _Finish, facts: TrainingFacts
+    recipe: Recipe, *, towers: Towers, network: Network, finish: Finish, facts: TrainingFacts
 ) -> BundleManifest:
     directory = recipe.tower_directory
     return BundleManifest(

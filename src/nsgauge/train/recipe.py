@@ -24,8 +24,8 @@ class TeacherSettings(Settings):
     `consensus` says what several judges together are taken to say: `pooled`, where every answered
     vote counts the same, or `dawid_skene`, where a judge counts as much as the others find it
     right. The latter needs triples that three of them answered.
-    With `categories` the judges' own finer classes are learned, each inside its cell; a triple
-    whose votes name none still teaches its cell.
+    With `categories`, and pooled votes, the judges' own finer classes are learned, each inside its
+    cell; a triple whose votes name none still teaches its cell.
     """
 
     judges: tuple[str, ...] = Field(min_length=1)
@@ -33,12 +33,17 @@ class TeacherSettings(Settings):
     categories: bool = False
 
     @model_validator(mode="after")
-    def _a_consensus_has_three_judges(self) -> "TeacherSettings":
+    def _a_consensus_suits_its_judges(self) -> "TeacherSettings":
         named = len(set(self.judges))
         if self.consensus is Consensus.DAWID_SKENE and named < FEWEST_JUDGES:
             raise ValueError(
                 f"consensus {self.consensus} needs {FEWEST_JUDGES} judges, {named} named: "
                 f"name more, or set it to {Consensus.POOLED}"
+            )
+        if self.categories and self.consensus is not Consensus.POOLED:
+            raise ValueError(
+                f"categories are learned as they were voted for, which no {self.consensus} weighs: "
+                f"set consensus to {Consensus.POOLED}, or leave the categories out"
             )
         return self
 

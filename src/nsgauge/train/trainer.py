@@ -47,7 +47,7 @@ class RunState:
 
     Attributes:
         folder: Holds `run.json` and a folder of checkpoints and logs per stage.
-        key: Of recipe and data; a folder with another key is another run's.
+        key: Of recipe, data and towers; a folder with another key is another run's.
         progress: Show a progress bar.
     """
 
@@ -65,15 +65,21 @@ class RunState:
             Whether this very run was started before.
 
         Raises:
-            SettingsError: the folder belongs to a run with another recipe or other data.
+            SettingsError: the folder belongs to a run with another recipe, other data or other
+                towers, or to no run.
         """
         note = self.folder / STATE
+        if self.folder.is_dir() and any(self.folder.iterdir()) and not note.is_file():
+            raise SettingsError(
+                f"{self.folder} is there, but isn't the folder of a training: move it, or choose "
+                "another --out"
+            )
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
         started = note.is_file()
         if started and json.loads(note.read_text(encoding="utf-8"))["key"] != self.key:
             raise SettingsError(
-                f"{self.folder} holds an unfinished run with another recipe or other data: "
+                f"{self.folder} holds an unfinished run with another recipe, data or towers: "
                 "choose another --out, or pass --overwrite to start anew"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +122,11 @@ class _Progress(RichProgressBar):
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
         return shown
+
+
+def training_device() -> torch.device:
+    """Where frozen towers read, and what is fitted after the stages: CUDA, if there is any."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def run_training(

@@ -1,9 +1,12 @@
 import copy
+from dataclasses import replace
 
 import torch
 
 from nsgauge.models.lora import LoraSettings, add_lora
 from nsgauge.models.towers.pair import Towers, weights_fingerprint
+from nsgauge.models.towers.text import TextTower
+from tests.models.towers.compiling import LLAMA, tower_of
 
 
 def test_the_pocket_pair_is_what_its_preset_says(pocket_towers: Towers):
@@ -34,3 +37,13 @@ def test_adapters_change_the_fingerprint(build_towers):
     before = weights_fingerprint(towers.text)
     add_lora(towers.text, settings=LoraSettings(rank=2))
     assert weights_fingerprint(towers.text) != before
+
+
+def test_the_layer_that_tokens_are_taken_after_is_part_of_the_fingerprint():
+    """All layers are there for the likelihoods, so no weight would tell."""
+    shape = tower_of(LLAMA, mean=True).shape
+    torch.manual_seed(0)
+    first = TextTower(replace(shape, taken_after=1))
+    second = TextTower(replace(shape, taken_after=2))
+    second.load_state_dict(first.state_dict())
+    assert weights_fingerprint(first) != weights_fingerprint(second)

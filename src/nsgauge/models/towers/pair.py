@@ -133,9 +133,14 @@ def load_language(preset: Preset, *, likelihoods: bool = False) -> LanguageModel
 
 
 def weights_fingerprint(*modules: nn.Module) -> str:
-    """SHA-256 over names and bytes of every parameter and buffer."""
+    """SHA-256 over names and bytes of every parameter and buffer.
+
+    A tower that has all layers but gives what an earlier one makes is another at another layer.
+    """
     digest = sha256()
     for module in modules:
+        if isinstance(module, TextTower) and module.shape.taken_after is not None:
+            digest.update(f"taken after {module.shape.taken_after}\n".encode())
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
