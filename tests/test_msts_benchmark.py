@@ -8,14 +8,31 @@ import pytest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
 from benchmarks.msts import __main__ as experiment
-from benchmarks.msts.measures import Told, auprc_of, kappa_of, measures, paired_difference
+from benchmarks.msts.measures import (
+    Told,
+    auprc_of,
+    kappa_of,
+    measures,
+    outcome_kappa_of,
+    paired_difference,
+    teacher_agreement_of,
+    teacher_auroc_of,
+)
 from benchmarks.msts.methods import METHODS
 from benchmarks.msts.rows import Lesson, Rows, lesson, load_rows
 from benchmarks.msts.runs import FOLDS, Run, all_runs, vllm_groups
 from benchmarks.msts.task import Task
 from nsgauge.data.sample.world import SampleSettings, write_sample
 from nsgauge.data.split import Side
-from nsgauge.data.tables import SourceNote, read_triples, triples_of, write_data
+from nsgauge.data.tables import (
+    SourceNote,
+    data_fingerprint,
+    read_triples,
+    read_verdicts,
+    triples_of,
+    verdicts_of,
+    write_data,
+)
 from nsgauge.models.preset import load_preset
 from nsgauge.models.towers.pair import load_towers
 from nsgauge.protocol import Grounding, Safety
@@ -138,6 +155,7 @@ def test_a_run_is_done_once_and_measured_as_by_hand(data, rows, tmp_path, capsys
     assert "words" in capsys.readouterr().out
     with (tmp_path / "out" / "msts-table.csv").open() as file:
         (line,) = csv.DictReader(file)
+    assert line["data_sha256"] == data_fingerprint(data)
     assert (line["cell"], float(line["rows"])) == ("item", len(rows.triples))
     # The words tell the labels, so they are found but for what a small world leaves unlearned.
     assert float(line["unsafe_auprc"]) > 0.95
@@ -231,15 +249,71 @@ def test_kappa_on_some_rows_is_scikit_learns(rows):
         assert kappa_of(axis, rows=rows)(told, at) == pytest.approx(expected)
 
 
+def test_the_kappa_of_outcomes_is_that_of_the_table(rows):
+    told = told_at_random(rows, 7, skill=0.7)
+    everything = np.arange(len(rows.triples))
+    wanted = measures(told, rows=rows)["outcome_kappa"]
+    assert outcome_kappa_of(rows=rows)(told, everything) == pytest.approx(wanted)
+
+
+def test_agreement_with_a_teacher_can_be_compared_too(rows):
+    told = told_at_random(rows, 8, skill=0.7)
+    generator = np.random.default_rng(9)
+    at = generator.integers(len(rows.triples), size=100)
+    share = generator.choice([0.0, 0.5, 1.0], size=len(rows.triples))
+    known = generator.random(len(rows.triples)) < 0.8
+    taught = Lesson(probability={"unsafe": share}, known={"unsafe": known})
+    sure = at[known[at] & (share[at] != 0.5)]
+    ranked = roc_auc_score(share[sure] > 0.5, told.probability["unsafe"][sure])
+    assert teacher_auroc_of("unsafe", lesson=taught)(told, at) == pytest.approx(ranked)
+    agreed = np.mean((share[sure] > 0.5) == told.verdict["unsafe"][sure])
+    assert teacher_agreement_of("unsafe", lesson=taught)(told, at) == pytest.approx(agreed)
+    silent = Lesson(probability=taught.probability, known={"unsafe": np.zeros_like(known)})
+    assert teacher_agreement_of("unsafe", lesson=silent)(told, at) is None
+
+
 def test_a_paired_difference_finds_the_better_and_only_the_better(rows):
     good, same, bad = (told_at_random(rows, n, skill=s) for n, s in ((1, 0.9), (1, 0.9), (2, 0.1)))
     measure = auprc_of("unsafe", rows=rows)
-    value, low, high = paired_difference(good, bad, measure=measure, items=rows.items, seed=0)
+    value, low, high = paired_difference([good], [bad], measure=measure, items=rows.items, seed=0)
     assert 0 < low < value < high
-    assert paired_difference(good, same, measure=measure, items=rows.items, seed=0) == (0, 0, 0)
+    same_found = paired_difference([good], [same], measure=measure, items=rows.items, seed=0)
+    assert same_found == (0, 0, 0)
     shuffled = Told(rows=bad.rows[::-1], probability=bad.probability, verdict=bad.verdict)
     with pytest.raises(ValueError, match="same rows"):
-        paired_difference(good, shuffled, measure=measure, items=rows.items, seed=0)
+        paired_difference([good], [shuffled], measure=measure, items=rows.items, seed=0)
+
+
+def test_seeds_are_averaged_before_they_are_compared(rows):
+    """Ours is the mean over its seeds; the interval is that of the mean, not of the first."""
+    seeds = [told_at_random(rows, n, skill=0.6) for n in range(3)]
+    baseline = told_at_random(rows, 4, skill=0.5)
+    measure = auprc_of("unsafe", rows=rows)
+    everything = np.arange(len(rows.triples))
+    value, low, high = paired_difference(
+        seeds, [baseline], measure=measure, items=rows.items, seed=0
+    )
+    *ours, theirs = (measure(told, everything) or np.nan for told in (*seeds, baseline))
+    assert value == pytest.approx(np.mean(ours) - theirs)
+    assert low < value < high
+    twice = paired_difference(
+        [*seeds, *seeds], [baseline], measure=measure, items=rows.items, seed=0
+    )
+    assert twice == pytest.approx((value, low, high))
+
+
+def test_runs_of_other_data_are_not_measured_with_these(data, tmp_path, capsys):
+    work = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    other = tmp_path / "other"
+    triples = list(triples_of(read_triples(data)))[:-4]
+    kept = {triple.triple_id for triple in triples}
+    verdicts = [v for v in verdicts_of(read_verdicts(data)) if v.triple_id in kept]
+    source = SourceNote(importer="test")
+    write_data(other, triples=triples, verdicts=verdicts, rejects=(), source=source)
+    assert experiment.main(["--data", str(other), *work]) == 0
+    capsys.readouterr()
+    assert experiment.main(["--data", str(data), *work]) == 2
+    assert "is of other data" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_runs_name_tells_it_apart():

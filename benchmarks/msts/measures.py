@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from benchmarks.lexical import cells_named
 from benchmarks.msts.rows import AXES, Lesson, Rows
@@ -66,27 +66,16 @@ def measures(told: Told, *, rows: Rows, lesson: Lesson | None = None) -> dict[st
             ).smooth_ece.value,
         }
         if lesson is not None:
-            found |= _against_teacher(told, axis=axis, lesson=lesson, items=items.tolist())
+            at = np.arange(len(told.rows))
+            found |= {
+                f"{axis}_teacher_auroc": teacher_auroc_of(axis, lesson=lesson)(told, at),
+                f"{axis}_teacher_agreement": teacher_agreement_of(axis, lesson=lesson)(told, at),
+            }
     if len(told.probability) == len(AXES):
         people = {axis: rows.positive[axis][told.rows] for axis in AXES}
         outcomes = outcome_agreement(cells_named(people), predicted_cells=cells_named(told.verdict))
         found["outcome_kappa"] = outcomes.kappa
     return found
-
-
-def _against_teacher(
-    told: Told, *, axis: str, lesson: Lesson, items: Sequence[str]
-) -> dict[str, float | None]:
-    """AUROC and share of equal verdicts against the teacher's own majority, where it has one."""
-    share = lesson.probability[axis][told.rows]
-    sure = lesson.known[axis][told.rows] & (share != 0.5)
-    positive = share[sure] > 0.5
-    codes = np.unique(np.array(items)[sure], return_inverse=True)[1]
-    ranked = auroc(positive, probability=told.probability[axis][sure], codes=codes)
-    return {
-        f"{axis}_teacher_auroc": None if ranked is None else ranked.value,
-        f"{axis}_teacher_agreement": float((told.verdict[axis][sure] == positive).mean()),
-    }
 
 
 Measure = Callable[[Told, Int[np.ndarray, " drawn"]], float | None]
@@ -106,36 +95,94 @@ def kappa_of(axis: str, *, rows: Rows) -> Measure:
     """Cohen's kappa of the verdicts on some of the told rows."""
 
     def measure(told: Told, at: Int[np.ndarray, " drawn"]) -> float | None:
-        positive = rows.positive[axis][told.rows[at]]
-        called = told.verdict[axis][at]
-        chance = positive.mean() * called.mean() + (1 - positive.mean()) * (1 - called.mean())
-        agreed = float((positive == called).mean())
-        return None if chance == 1 else float((agreed - chance) / (1 - chance))
+        return _kappa(rows.positive[axis][told.rows[at]], told.verdict[axis][at])
 
     return measure
 
 
+def outcome_kappa_of(*, rows: Rows) -> Measure:
+    """Cohen's kappa over the three outcomes: not grounded, else unsafe, else safe."""
+
+    def outcomes(
+        verdict: dict[str, Bool[np.ndarray, " rows"]], at: Int[np.ndarray, " drawn"]
+    ) -> Int[np.ndarray, " drawn"]:
+        return np.where(verdict["not_grounded"][at], 2, verdict["unsafe"][at].astype(np.int64))
+
+    def measure(told: Told, at: Int[np.ndarray, " drawn"]) -> float | None:
+        return _kappa(outcomes(rows.positive, told.rows[at]), outcomes(told.verdict, at))
+
+    return measure
+
+
+def teacher_agreement_of(axis: str, *, lesson: Lesson) -> Measure:
+    """Share of verdicts equal to the teacher's own majority, where it has one."""
+
+    def measure(told: Told, at: Int[np.ndarray, " drawn"]) -> float | None:
+        positive, sure = _majority(told.rows[at], axis=axis, lesson=lesson)
+        return (
+            float((told.verdict[axis][at][sure] == positive[sure]).mean()) if sure.any() else None
+        )
+
+    return measure
+
+
+def teacher_auroc_of(axis: str, *, lesson: Lesson) -> Measure:
+    """AUROC against the teacher's own majority, where it has one."""
+
+    def measure(told: Told, at: Int[np.ndarray, " drawn"]) -> float | None:
+        positive, sure = _majority(told.rows[at], axis=axis, lesson=lesson)
+        probability = told.probability[axis][at]
+        codes = np.arange(int(sure.sum()))
+        ranked = auroc(positive[sure], probability=probability[sure], codes=codes)
+        return None if ranked is None else ranked.value
+
+    return measure
+
+
+def _majority(
+    at: Int[np.ndarray, " told"], *, axis: str, lesson: Lesson
+) -> tuple[Bool[np.ndarray, " told"], Bool[np.ndarray, " told"]]:
+    """Whether most of the teacher's votes are positive, and whether there is a majority."""
+    share = lesson.probability[axis][at]
+    return share > 0.5, lesson.known[axis][at] & (share != 0.5)
+
+
+def _kappa(truth: Shaped[np.ndarray, " drawn"], said: Shaped[np.ndarray, " drawn"]) -> float | None:
+    """Cohen 1960; None where chance alone agrees."""
+    names = np.union1d(truth, said)
+    chance = sum(float((truth == name).mean() * (said == name).mean()) for name in names)
+    agreed = float((truth == said).mean())
+    return None if chance == 1 else (agreed - chance) / (1 - chance)
+
+
 def paired_difference(
-    ours: Told, theirs: Told, *, measure: Measure, items: Sequence[str], seed: int
+    ours: Sequence[Told],
+    theirs: Sequence[Told],
+    *,
+    measure: Measure,
+    items: Sequence[str],
+    seed: int,
 ) -> tuple[float, float, float]:
-    """Ours less theirs with a 95 % interval, whole items drawn with replacement for both at once.
+    """Ours less theirs, each the mean over its seeds, with a 95 % interval.
+
+    Whole items are drawn with replacement, the same for all seeds of both.
 
     Args:
-        ours: On the same rows, in the same order, as `theirs`.
+        ours: Of each seed, on the same rows, in the same order, as all others and `theirs`.
         theirs: Likewise.
         measure: Of told rows; draws on which it is undefined are left out.
         items: Key of every row's item.
         seed: Of the draws.
 
     Raises:
-        ValueError: the two are not on the same rows.
+        ValueError: they are not all on the same rows.
     """
-    if not np.array_equal(ours.rows, theirs.rows):
-        raise ValueError("a paired difference wants both on the same rows in the same order")
-    codes = np.unique(np.array(items)[ours.rows], return_inverse=True)[1]
+    shared = ours[0].rows
+    if not all(np.array_equal(told.rows, shared) for told in (*ours, *theirs)):
+        raise ValueError("a paired difference wants all on the same rows in the same order")
+    codes = np.unique(np.array(items)[shared], return_inverse=True)[1]
     members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
     generator = np.random.default_rng(seed)
-    everything = np.arange(len(ours.rows))
     differences = []
     for _ in range(RESAMPLES):
         drawn = generator.integers(len(members), size=len(members))
@@ -145,12 +192,21 @@ def paired_difference(
         if difference is not None:
             differences.append(difference)
     low, high = np.quantile(differences, [0.025, 0.975])
-    value = _difference(ours, theirs, measure=measure, at=everything)
+    value = _difference(ours, theirs, measure=measure, at=np.arange(len(shared)))
     return (np.nan if value is None else value), float(low), float(high)
 
 
 def _difference(
-    ours: Told, theirs: Told, *, measure: Measure, at: Int[np.ndarray, " drawn"]
+    ours: Sequence[Told],
+    theirs: Sequence[Told],
+    *,
+    measure: Measure,
+    at: Int[np.ndarray, " drawn"],
 ) -> float | None:
-    left, right = measure(ours, at), measure(theirs, at)
+    left, right = (_mean([measure(told, at) for told in side]) for side in (ours, theirs))
     return None if left is None or right is None else left - right
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
