@@ -1,5 +1,5 @@
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nsgauge.errors import SettingsError
 from nsgauge.settings import Settings, Shelf
@@ -70,3 +70,37 @@ def test_a_path_that_leads_nowhere_is_named(shelf):
 def test_a_wrong_override_of_what_ships_is_named(shelf, override, named):
     with pytest.raises(SettingsError, match=named):
         shelf.load("small", settings=Cup, overrides=[override])
+
+
+class Tray(Settings):
+    name: str = "tray"
+    cups: tuple[str, ...] = ()
+    cup: Cup = Cup(size=1)
+
+    @model_validator(mode="after")
+    def _no_red_on_a_tray(self) -> "Tray":
+        if "red" in self.cups:
+            raise ValueError("red cups fade")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("cups=red", "tray.yaml, cups=red: cups: wanted a list, as in [a, b], got 'red'"),
+        ("cups=[red]", "tray.yaml: red cups fade"),
+        ("cup.size=0", "tray.yaml, cup.size=0: cup.size: Input should be greater"),
+        ("cup={size: 0}", "tray.yaml, cup={size: 0}: cup.size: Input should be greater"),
+    ],
+)
+def test_a_fault_is_laid_to_the_override_that_made_it(tmp_path, override, said):
+    path = tmp_path / "tray.yaml"
+    path.write_text("cups: [white]\n")
+    with pytest.raises(SettingsError) as caught:
+        Tray.from_yaml(path, overrides=["name=tea", override])
+    assert said in str(caught.value)
+    assert "tea" not in str(caught.value)
+
+
+def test_what_ships_is_told_of_by_its_first_line(shelf):
+    assert shelf.summaries() == {"large": "A cup.", "small": "A cup."}

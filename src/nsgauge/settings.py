@@ -36,7 +36,11 @@ class Settings(BaseModel):
         content = read_yaml_mapping(path)
         for override in overrides:
             _apply(content, override=override)
-        return cls.from_mapping(content, source=str(path))
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            source = ", ".join([str(path), *_at_fault(error, overrides=overrides)])
+            raise SettingsError(f"{source}: {_explain(error, cls)}") from error
 
     @classmethod
     def from_mapping(cls: type[OfSettings], content: dict[str, Any], *, source: str) -> OfSettings:
@@ -67,8 +71,18 @@ class Shelf:
 
     def names(self) -> list[str]:
         """The names that ship, sorted."""
-        files = (resources.files(self.package) / self.folder).iterdir()
-        return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+        return list(self.summaries())
+
+    def summaries(self) -> dict[str, str]:
+        """What ships under each name: the first line of its file, a comment."""
+        folder = resources.files(self.package) / self.folder
+        files = {
+            f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")
+        }
+        return {
+            name: files[name].read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+            for name in sorted(files)
+        }
 
     def load(
         self, name: str, *, settings: type[OfSettings], overrides: Sequence[str] = ()
@@ -134,9 +148,26 @@ def _explain(error: ValidationError, settings: type[Settings]) -> str:
         if fault["type"] == "extra_forbidden":
             known = ", ".join(sorted(_fields_at(settings, steps=fault["loc"][:-1])))
             parts.append(f"unknown key {where!r} (known here: {known})")
+        elif fault["type"] == "value_error":
+            # Our own words, on a whole section: what it holds would only drown them.
+            said = str(fault["ctx"]["error"])
+            parts.append(f"{where}: {said}" if fault["loc"] else said)
+        elif fault["type"] == "tuple_type":
+            parts.append(f"{where}: wanted a list, as in [a, b], got {fault['input']!r}"[:300])
         else:
             parts.append(f"{where}: {fault['msg']}, got {fault['input']!r}"[:300])
     return "; ".join(parts)
+
+
+def _at_fault(error: ValidationError, *, overrides: Sequence[str]) -> list[str]:
+    """The overrides of keys that a fault speaks of."""
+    faulty = [".".join(str(step) for step in fault["loc"]) for fault in error.errors()]
+    keys = {override: override.partition("=")[0].strip() for override in overrides}
+    return [
+        override
+        for override, key in keys.items()
+        if any(f"{where}.".startswith(f"{key}.") for where in faulty)
+    ]
 
 
 def _fields_at(settings: type[Settings], *, steps: Sequence[str | int]) -> list[str]:

@@ -14,6 +14,7 @@ from nsgauge.data import doctor
 from nsgauge.data.importers.registry import FORMATS
 from nsgauge.data.tables import read_triples, read_verdicts
 from nsgauge.eval.scoring.shards import read_scores
+from nsgauge.train.recipe import RECIPES
 
 ROWS = [
     ["id", "question", "answer", "model", "harm"],
@@ -48,7 +49,8 @@ def test_the_lists_need_no_other_argument(nsgauge):
     assert formats.code == recipes.code == 0
     names = [line.split()[0] for line in formats.out.splitlines()]
     assert names == sorted(FORMATS)
-    assert "sample-pocket" in recipes.out.split()
+    assert [line.split()[0] for line in recipes.out.splitlines()] == RECIPES.names()
+    assert "The built-in sample world" in recipes.out
 
 
 COMMANDS = ["demo", "import", "doctor", "plan", "judge", "train", "score", "report", "export"]
@@ -60,6 +62,21 @@ def test_every_command_explains_itself(nsgauge, command):
     assert told.code == 0
     assert "Usage" in told.out
     assert command in nsgauge("--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--actors", "3"), "are of --engine ray"),
+        (("--gpus-per-actor", "1"), "are of --engine ray"),
+        (("--engine", "ray", "--estimate"), "--estimate times one engine here"),
+    ],
+)
+def test_an_option_of_the_other_engine_is_refused_before_any_work(nsgauge, tmp_path, words, named):
+    told = nsgauge("score", "none", "--data", "none", "--out", tmp_path / "scores", *words)
+    assert told.code == 2
+    assert named in told.err
+    assert not (tmp_path / "scores").exists()
 
 
 def test_help_does_not_load_torch():

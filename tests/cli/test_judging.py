@@ -25,8 +25,20 @@ def recipe(tmp_path):
 def test_the_shipped_recipes_and_prompts_are_listed(nsgauge):
     told = nsgauge("judge", "--list")
     assert told.code == 0
-    assert "recipes: local, openai" in told.out
-    assert "two-questions" in told.out
+    names = [line.split()[0] for line in told.out.splitlines()]
+    assert names[:3] == ["recipes:", "local", "openai"]
+    assert names[3] == "prompts:"
+    assert "two-questions" in names
+
+
+def test_a_plan_for_another_judge_is_told_of(nsgauge, sample, recipe, tmp_path):
+    plan = tmp_path / "plan.parquet"
+    drawn = ("--data", sample, "--rows", 4, "--out", plan, "--overwrite", "--judge")
+    asked = ("judge", sample, "--recipe", recipe, "--plan", plan, "--dry-run")
+    assert nsgauge("plan", *drawn, "somebody").code == 0
+    assert "was drawn for 'somebody'" in nsgauge(*asked).out
+    assert nsgauge("plan", *drawn, "m").code == 0
+    assert "was drawn for" not in nsgauge(*asked).out
 
 
 def test_a_dry_run_says_what_it_would_cost(nsgauge, sample, recipe, tmp_path):

@@ -78,7 +78,7 @@ def test_what_the_judge_has_answered_on_is_left_out(drawn):
         (("--rows", 8), "", "give --judge"),
         (("--rows", 8, "--design", "by-feel"), "you", "uniform"),
         (("--rows", -1), "you", "size"),
-        ((), "you", "a size or a width"),
+        ((), "you", r"give a size \(--rows\) or a width \(--width\): neither given"),
         (("--rows", 8, "--design", "stratified", "--allocation", "neyman"), "you", "neyman"),
         (("--rows", 8, "--design", "uncertainty"), "you", "give --scores"),
         (("--rows", 8, "--axis", "mood"), "you", "not_grounded"),

@@ -6,21 +6,21 @@ import yaml
 from nsgauge.data.targets import Consensus
 from nsgauge.errors import SettingsError
 from nsgauge.train.recipe import (
+    RECIPES,
     Recipe,
     TeacherSettings,
     ThresholdSettings,
     ThresholdTarget,
     load_recipe,
-    recipe_names,
 )
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", RECIPES.names())
 def test_every_shipped_recipe_loads_and_bears_its_own_name(name):
     assert load_recipe(name).name == name
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", RECIPES.names())
 def test_a_shipped_recipe_states_its_command_its_time_and_its_result(name, pytestconfig):
     folder = pytestconfig.rootpath / "src" / "nsgauge" / "train" / "recipes"
     head = (folder / f"{name}.yaml").read_text(encoding="utf-8").split("name:")[0]
@@ -144,3 +144,8 @@ def test_what_makes_a_committee_is_left_out_unless_asked_for():
     recipe = Recipe.from_mapping(PLAIN, source="test")
     assert (recipe.committee, recipe.pooling.queries, recipe.channels.wanted) == (1, 0, False)
     assert not recipe.teacher.categories
+
+
+def test_one_judge_may_be_named_without_a_list():
+    recipe = load_recipe("sample-pocket", overrides=("teacher.judges=gpt-4o",))
+    assert recipe.teacher.judges == ("gpt-4o",)

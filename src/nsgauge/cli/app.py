@@ -11,7 +11,8 @@ from nsgauge.cli.exporting import export
 from nsgauge.cli.importing import import_
 from nsgauge.cli.judging import judge
 from nsgauge.cli.planning import plan
-from nsgauge.cli.scoring import report, score
+from nsgauge.cli.reporting import report
+from nsgauge.cli.scoring import score
 from nsgauge.cli.training import demo, train
 from nsgauge.errors import NsgaugeError
 

@@ -1,4 +1,4 @@
-"""`nsgauge export`: a data folder as one table, or a classifier in another form."""
+"""`nsgauge export`: a data or score folder as one table, or a classifier in another form."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,29 +19,42 @@ class ExportForm(StrEnum):
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="Data folder, or a classifier to merge.")],
+    source: Annotated[
+        Path, typer.Argument(help="Data folder or score folder, or a classifier to merge.")
+    ],
     *,
     to: Annotated[
         ExportForm,
         typer.Option(
-            help="`table`: a data folder's triples and verdicts as rows. `merged`: a classifier "
-            "with its towers inside. `onnx`: graphs that score without torch."
+            help="`table`: a data folder's triples and verdicts, or scores, as rows. `merged`: a "
+            "classifier with its towers inside. `onnx`: graphs that score without torch."
         ),
     ] = ExportForm.TABLE,
-    out: Annotated[Path, typer.Option(help="The new folder; of a table, .jsonl or .parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The new folder; of a table, .jsonl or .parquet, of scores also .csv."),
+    ],
     towers: Annotated[
         Path | None, typer.Option(help="Folder of a hub preset's weights, without a hub.")
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write a data folder as one table, or a classifier for use elsewhere."""
+    """Write a data or score folder as one table, or a classifier for use elsewhere."""
     if to is ExportForm.TABLE:
-        from nsgauge.data.export import export_rows
-
-        rows = export_rows(source, out=out, overwrite=overwrite)
-        console.say(f"{out}: {rows:,} rows")
+        console.say(f"{out}: {_export_table(source, out=out, overwrite=overwrite):,} rows")
         return
     _export_classifier(source, to=to, out=out, towers=towers, overwrite=overwrite)
+
+
+def _export_table(source: Path, *, out: Path, overwrite: bool) -> int:
+    from nsgauge.data.export import export_rows
+    from nsgauge.data.folders import TRIPLES_FILE
+    from nsgauge.eval.scoring.export import export_scores
+    from nsgauge.eval.scoring.shards import is_ours
+
+    if source.is_dir() and not (source / TRIPLES_FILE).exists() and is_ours(source):
+        return export_scores(source, out=out, overwrite=overwrite)
+    return export_rows(source, out=out, overwrite=overwrite)
 
 
 def _export_classifier(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nsgauge.cli import console
+from nsgauge.cli.options import OverridesArgument
 
 if TYPE_CHECKING:
     from nsgauge.data.judge.asking import Progress as JudgeProgress
@@ -24,15 +25,17 @@ def _list_recipes(*, wanted: bool) -> bool:
         from nsgauge.data.judge.prompt import JUDGE_PROMPTS
         from nsgauge.data.judge.recipe import JUDGE_RECIPES
 
-        console.say(f"recipes: {', '.join(JUDGE_RECIPES.names())}")
-        console.say(f"prompts: {', '.join(JUDGE_PROMPTS.names())}")
+        console.say("recipes:")
+        console.show_choices(JUDGE_RECIPES.summaries())
+        console.say("prompts:")
+        console.show_choices(JUDGE_PROMPTS.summaries())
         raise typer.Exit
     return wanted
 
 
 def judge(
     data: Annotated[Path, typer.Argument(help="Data folder, as `import` makes it.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")] = None,
+    overrides: OverridesArgument = None,
     *,
     recipe: Annotated[
         list[str], typer.Option(help="A judge's YAML file, or a shipped one: --list. Repeatable.")
@@ -70,7 +73,10 @@ def judge(
         loaded = JUDGE_RECIPES.load(
             name, settings=JudgeRecipe, overrides=[*(overrides or ()), *given]
         )
-        _show_estimate(estimate_folder(data, recipe=loaded, answers=file, plan=plan), recipe=loaded)
+        estimate = estimate_folder(data, recipe=loaded, answers=file, plan=plan)
+        _show_estimate(estimate, recipe=loaded)
+        if plan is not None:
+            _note_other_judge(plan, judge=estimate.judge)
         if not dry_run:
             _run(data, recipe=loaded, answers=file, plan=plan)
 
@@ -84,6 +90,18 @@ def _run(data: Path, *, recipe: "JudgeRecipe", answers: Path, plan: Path | None)
     _show_run(run, answers=answers)
     if run.end is End.INTERRUPTED:
         raise typer.Exit(console.INTERRUPTED)
+
+
+def _note_other_judge(plan: Path, *, judge: str) -> None:
+    """What another judge has answered on is in the plan's way, not what this one has."""
+    from nsgauge.data.plan_file import note_of, read_plan
+
+    drawn_for = note_of(read_plan(plan), where=str(plan)).judge
+    if drawn_for not in {None, judge}:
+        console.say(
+            f"note: {plan} was drawn for {drawn_for!r}: what that judge has answered on is left "
+            f"out, not what {judge!r} has"
+        )
 
 
 def _show_estimate(estimate: "Estimate", *, recipe: "JudgeRecipe") -> None:

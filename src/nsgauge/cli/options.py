@@ -9,3 +9,10 @@ DataOption = Annotated[Path, typer.Option("--data", help="Data folder, as `impor
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run left at --out.")
 ]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SECTION.KEY=VALUE]...",
+        help="Keys of the recipe to set otherwise, values as in YAML: seed=8.",
+    ),
+]

@@ -1,4 +1,4 @@
-"""`nsgauge score` and `nsgauge report`: what a classifier says, and how far to trust it."""
+"""`nsgauge score`: what a classifier says of every row."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,7 +46,10 @@ def score(
         int, typer.Option(help="Most rows to score again without their picture; 0 for none.")
     ] = 2000,
     rows_per_shard: Annotated[int, typer.Option(help="Rows in a file of scores.")] = 8192,
-    cache: Annotated[Path | None, typer.Option(help="Folder of vectors kept between runs.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of vectors kept between runs; default: in the user's cache."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Of torch; default: CUDA, else CPU.")] = None,
     towers: Annotated[
         Path | None, typer.Option(help="Folder of a hub preset's weights, without a hub.")
@@ -72,8 +75,10 @@ def score(
         str | None, typer.Option(help="Of a Ray cluster; default: one is started here.")
     ] = None,
     actors: Annotated[int | None, typer.Option(help="Engines of a cluster; default: all.")] = None,
-    cpus_per_actor: Annotated[int, typer.Option(help="Cores of each.")] = 1,
-    gpus_per_actor: Annotated[float, typer.Option(help="GPUs of each; 0: the CPU.")] = 0,
+    cpus_per_actor: Annotated[int | None, typer.Option(help="Cores of each; default: 1.")] = None,
+    gpus_per_actor: Annotated[
+        float | None, typer.Option(help="GPUs of each; default: 0, the CPU.")
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Score every triple of a data folder; a run that was stopped goes on where it was."""
@@ -82,6 +87,14 @@ def score(
     from nsgauge.eval.scoring.settings import ScoringSettings
     from nsgauge.models.towers.packaged import cache_folder
 
+    asked = {
+        "address": ray_address,
+        "actors": actors,
+        "cpus": cpus_per_actor,
+        "gpus": gpus_per_actor,
+    }
+    cluster = {name: value for name, value in asked.items() if value is not None}
+    _check_engine(engine, cluster=cluster, estimate=estimate)
     settings = ScoringSettings.from_mapping(
         {
             "rows_per_shard": rows_per_shard,
@@ -102,12 +115,6 @@ def score(
         refuse_uncompilable(on_cuda=on_cuda, precision=settings.precision)
     run = _Run(bundle=bundle, data=data, settings=settings, resources=resources)
     if engine is EngineName.RAY:
-        cluster = {
-            "address": ray_address,
-            "actors": actors,
-            "cpus": cpus_per_actor,
-            "gpus": gpus_per_actor,
-        }
         manifest = run.on_ray(cluster, out=out, overwrite=overwrite)
     elif estimate:
         run.say_estimate()
@@ -117,6 +124,20 @@ def score(
     console.show_scores(manifest, out=out)
     if resources.watch.rows:
         console.say(resources.watch.words())
+
+
+def _check_engine(engine: EngineName, *, cluster: Mapping[str, object], estimate: bool) -> None:
+    """An option for the other engine was meant to do something."""
+    if engine is EngineName.LOCAL and cluster:
+        raise SettingsError(
+            "--ray-address, --actors, --cpus-per-actor and --gpus-per-actor are of --engine ray: "
+            "add that, or leave them out"
+        )
+    if engine is EngineName.RAY and estimate:
+        raise SettingsError(
+            "--estimate times one engine here: leave --engine ray and its options out, and divide "
+            "by the number of actors"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,41 +233,3 @@ def _progress_bar(watch: "Watch") -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[doing], completed=done, total=total, note=watch.words())
 
         yield advance
-
-
-def report(
-    *,
-    data: DataOption,
-    scores: Annotated[
-        Path | None, typer.Option(help="Score folder; without it, a report of the judges.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The report folder.")],
-    reference: Annotated[
-        str | None, typer.Option(help="The judge to take as the truth; default: the teacher.")
-    ] = None,
-    title: Annotated[str, typer.Option(help="Heading of the page.")] = (
-        "Safety and grounding report"
-    ),
-    cases: Annotated[
-        int, typer.Option(min=0, max=48, help="Disagreements shown with text and picture.")
-    ] = 16,
-    compare: Annotated[
-        tuple[str, str] | None,
-        typer.Option(help="Two score folders or judges to set side by side instead of a report."),
-    ] = None,
-) -> None:
-    """Write report.html, report.json and tables: rates, agreement, calibration, controls."""
-    if compare is not None:
-        from nsgauge.eval.report.comparing import comparison_from_folders
-
-        if scores is not None:
-            raise SettingsError("--compare names its score folders itself: leave --scores out")
-        comparison_from_folders(data, sides=compare, out=out, reference=reference)
-        console.say(f"comparison: {out / 'comparison.html'}")
-        return
-    from nsgauge.eval.report.writing import report_from_folders
-
-    made = report_from_folders(
-        data, scores=scores, out=out, reference=reference, title=title, cases=cases
-    )
-    console.show_report(made, out=out)

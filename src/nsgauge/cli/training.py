@@ -6,21 +6,21 @@ from typing import Annotated
 import typer
 
 from nsgauge.cli import console
-from nsgauge.cli.options import DataOption, OverwriteOption
+from nsgauge.cli.options import DataOption, OverridesArgument, OverwriteOption
 
 
 def _list_recipes(*, wanted: bool) -> bool:
     if wanted:
-        from nsgauge.train.recipe import recipe_names
+        from nsgauge.train.recipe import RECIPES
 
-        typer.echo("\n".join(recipe_names()))
+        console.show_choices(RECIPES.summaries())
         raise typer.Exit
     return wanted
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or a shipped recipe: --list.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")] = None,
+    overrides: OverridesArgument = None,
     *,
     data: DataOption,
     out: Annotated[Path, typer.Option(help="The new bundle.")],

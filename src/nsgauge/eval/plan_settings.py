@@ -51,7 +51,7 @@ class PlanSettings(Settings):
     def _size_or_width(self) -> "PlanSettings":
         if (self.size is None) == (self.width is None):
             given = "neither" if self.size is None else "both"
-            raise ValueError(f"wanted a size or a width, got {given}: give one of them")
+            raise ValueError(f"give a size (--rows) or a width (--width): {given} given")
         return self
 
     @property

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from nsgauge.data.dawid_skene import FEWEST_JUDGES
 from nsgauge.data.split import SplitSettings
@@ -31,6 +31,11 @@ class TeacherSettings(Settings):
     judges: tuple[str, ...] = Field(min_length=1)
     consensus: Consensus = Consensus.POOLED
     categories: bool = False
+
+    @field_validator("judges", mode="before")
+    @classmethod
+    def _one_judge_may_be_named_alone(cls, judges: Any) -> Any:
+        return (judges,) if isinstance(judges, str) else judges
 
     @model_validator(mode="after")
     def _a_consensus_suits_its_judges(self) -> "TeacherSettings":
@@ -216,11 +221,6 @@ class Recipe(Settings):
                 "channels.probe reads the towers as they are: set optimisation.adapted.epochs to 0"
             )
         return self
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that the package carries, sorted."""
-    return RECIPES.names()
 
 
 def load_recipe(name: str, *, overrides: tuple[str, ...] = ()) -> Recipe:

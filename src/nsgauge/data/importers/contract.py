@@ -87,7 +87,12 @@ class RejectLog:
         reasons = Counter(reject.reason for reject in self._rejects).most_common()
         listed = ", ".join(f"{reason} ({count})" for reason, count in reasons)
         first = self._rejects[0]
-        return f"{listed}; the first at {first.where}: {first.detail}"
+        hint = (
+            "; --image-root is the folder of the pictures"
+            if "image_missing" in dict(reasons)
+            else ""
+        )
+        return f"{listed}; the first at {first.where}: {first.detail}{hint}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,12 @@ def _side(name: str, *, inputs: ReportInputs, rows: Rows) -> Side:
         return judge_side(rows.judge(name))
     if not Path(name).is_dir():
         known = ", ".join(repr(judge.judge) for judge in rows.judges) or "none"
-        raise DataError(f"{name!r}: no judge of that name (known: {known}), and no score folder")
+        vllms = ""
+        if name in rows.vllms:
+            vllms = "; VLLMs are compared in a report without --compare, see its tables/orders.csv"
+        raise DataError(
+            f"{name!r}: no judge of that name (known: {known}), and no score folder{vllms}"
+        )
     # Comparing judges needs nothing of the scoring engine.
     from nsgauge.eval.scoring import shards  # noqa: PLC0415
 

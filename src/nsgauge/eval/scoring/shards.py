@@ -201,7 +201,7 @@ def read_scores(path: Path) -> pa.Table:
         ScoringError: the run isn't finished, or a shard is missing or damaged.
         DataError: a shard isn't a table of scores.
     """
-    manifest = _finished(path)
+    manifest = finished(path)
     tables = [read_shard(path, shard=shard) for shard in manifest.shards]
     return pa.concat_tables(tables) if tables else SCORES_SCHEMA.empty_table()
 
@@ -213,11 +213,16 @@ def read_controls(path: Path) -> dict[str, pa.Table]:
         ScoringError: the run isn't finished, or a file is missing or damaged.
         DataError: a file isn't a table of scores.
     """
-    manifest = _finished(path)
+    manifest = finished(path)
     return {Path(shard.name).stem: read_shard(path, shard=shard) for shard in manifest.controls}
 
 
-def _finished(path: Path) -> ScoreManifest:
+def finished(path: Path) -> ScoreManifest:
+    """The manifest of a finished run.
+
+    Raises:
+        ScoringError: there is none, or the run isn't finished.
+    """
     manifest = read_manifest(path)
     done = sum(shard.rows for shard in manifest.shards)
     if not manifest.complete or done != manifest.rows:
