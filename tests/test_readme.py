@@ -4,18 +4,24 @@ import ast
 import importlib
 import re
 import shlex
+import typing
 from pathlib import Path
 
 import pytest
 import typer
+from pydantic import BaseModel
 from typer.core import TyperGroup
 
 import nsgauge
 from nsgauge.cli.app import app
+from nsgauge.data.importers.mapping import FIELDS
+from nsgauge.records import SCORES_SCHEMA
+from nsgauge.train.recipe import Recipe, StageSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README + TRAINING, flags=re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -68,3 +74,36 @@ def test_paths_and_targets_exist():
 
 def test_it_stays_short():
     assert len(README.splitlines()) <= 200
+
+
+def recipe_keys(settings: type[BaseModel], prefix: str = "") -> set[str]:
+    """Every key of a recipe, dotted; the stages' keys once."""
+    found = set()
+    for name, field in settings.model_fields.items():
+        kinds = [field.annotation, *typing.get_args(field.annotation)]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        for kind in inner:
+            within = "" if kind is StageSettings else f"{prefix}{name}."
+            found |= recipe_keys(kind, within)
+        if not inner:
+            found.add(f"{prefix}{name}")
+    return found
+
+
+def test_every_key_of_a_recipe_is_explained_and_no_other():
+    table = TRAINING.partition("## Every key")[2].partition("##")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    told = {key for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
+    assert told - {"optimisation.frozen.*", "optimisation.adapted.*"} == recipe_keys(Recipe)
+
+
+def test_every_column_of_scores_is_explained():
+    table = TRAINING.partition("## What `score` writes")[2].partition("##")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    told = [key for cell in cells for key in re.findall(r"`([^`]+)`", cell)]
+    assert sorted(told) == sorted(SCORES_SCHEMA.names)
+
+
+def test_every_field_of_a_table_is_named():
+    listed = TRAINING.partition("Fields that a")[2].partition("\n- ")[0]
+    assert set(re.findall(r"`([^`]+)`", listed)) == set(FIELDS)
