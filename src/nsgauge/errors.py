@@ -58,3 +58,8 @@ class ScoringError(NsgaugeError):
 
 class StatisticsError(NsgaugeError):
     """The numbers asked for are undefined on these rows."""
+
+
+def installing(extra: str) -> str:
+    """How to get an extra: the package lies on no index."""
+    return f"pip install '.[{extra}]' in a clone of nsgauge"

@@ -52,7 +52,7 @@ def test_hostile_names_stay_text(manifest: BundleManifest):
     card = model_card(manifest.model_copy(update={"training": training, "name": hostile}))
     lines = card.splitlines()
     headings = [line for line in lines if line.startswith("#")]
-    assert headings[1:] == ["## On validation rows", "## When not to trust it"]
+    assert headings[1:] == ["## On rows held out", "## When not to trust it"]
     assert "<script>" not in card.replace("\\<", "")
     assert "](" not in card.replace("\\]", "")
     assert sum("Trusted" in line for line in lines) == 2

@@ -19,14 +19,13 @@ folder with `nsgauge score`.
 | thresholds | unsafe >= {unsafe:.3f}, not_grounded >= {not_grounded:.3f} |
 {choices}| training took | {seconds:.0f} s |
 
-## On validation rows
+## On rows held out
 
 | measure | value |
 |---|---|
 {validation}
 
-These rows chose the thresholds, and the snapshot where one was chosen, so they flatter. The honest
-figures are those of `nsgauge report` on unseen items.
+{held_out} The honest figures are those of `nsgauge report` on unseen items.
 
 ## When not to trust it
 
@@ -35,6 +34,14 @@ those it was trained on; on a new benchmark, a new VLLM, another language or muc
 label a few hundred rows and read the report before quoting a rate. It measures responses in
 bulk; it is not a moderation gate.
 """
+
+_VALIDATION = """\
+These rows, of the validation side, chose the thresholds, and the snapshot where one was chosen, so
+the figures flatter."""
+_COMMITTEE = """\
+Each of these rows was decided by the one member of the committee that hadn't learned from it. They
+chose the calibrator and the thresholds, so F1 flatters a little; all members together, which decide
+on new rows, do a little better than one."""
 
 
 def model_card(manifest: BundleManifest) -> str:
@@ -64,6 +71,7 @@ def model_card(manifest: BundleManifest) -> str:
         ),
         seconds=training.seconds,
         validation="\n".join(measures),
+        held_out=_COMMITTEE if manifest.network.members > 1 else _VALIDATION,
     )
 
 

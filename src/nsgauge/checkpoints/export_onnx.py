@@ -25,7 +25,7 @@ from nsgauge.checkpoints.export_reading import (
 from nsgauge.checkpoints.export_tokenizer import stored_text
 from nsgauge.checkpoints.export_tracing import TEXT_AXES, text_inputs, write_graph
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
-from nsgauge.errors import BundleError
+from nsgauge.errors import BundleError, installing
 from nsgauge.models.language import BEGINNINGS, SHOWN, STORY, exchange_width
 from nsgauge.models.lexical import LexicalChannel
 from nsgauge.models.network import Network
@@ -179,4 +179,4 @@ def _require(package: str) -> None:
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise BundleError(f"{package} isn't installed: pip install 'nsgauge[onnx]'") from error
+        raise BundleError(f"{package} isn't installed: {installing('onnx')}") from error

@@ -141,11 +141,11 @@ def show_table(table: Table) -> None:
 
 
 def show_training(result: "TrainingResult") -> None:
-    """What a training gave, on validation."""
+    """What a training gave, on rows held out."""
     from nsgauge.checkpoints.card import choice_words
 
     facts = result.manifest.training
-    table = Table("on validation", "rows", "positive", "AUROC", "AUPRC", "F1", box=None)
+    table = Table("on rows held out", "rows", "positive", "AUROC", "AUPRC", "F1", box=None)
     for rate, quality in result.quality.items():
         measures = (quality.auroc, quality.average_precision, quality.f1)
         table.add_row(

@@ -41,7 +41,8 @@ def decided(
     """Calibrate on the calibration side, then choose thresholds on validation.
 
     A committee does both on all that it learned from, each row decided by the one member that
-    didn't learn from it.
+    didn't learn from it. On new rows all members decide together, which is a little surer than one:
+    calibrator and thresholds are for logits that are as good as these, or better.
     """
     if recipe.committee > 1:
         held = validation = corpus.rows_of(Side.TRAIN)

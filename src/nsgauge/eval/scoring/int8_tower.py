@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nsgauge.checkpoints.export_graphs import PaddedTower
 from nsgauge.checkpoints.export_tracing import TEXT_AXES, text_inputs, write_graph
-from nsgauge.errors import ScoringError
+from nsgauge.errors import ScoringError, installing
 from nsgauge.models.towers.packing import Packed
 from nsgauge.models.towers.text import TextTower
 
@@ -231,4 +231,4 @@ def _require_packages() -> None:
         try:
             importlib.import_module(package)
         except ModuleNotFoundError as error:
-            raise ScoringError(f"{package} isn't installed: pip install 'nsgauge[onnx]'") from error
+            raise ScoringError(f"{package} isn't installed: {installing('onnx')}") from error

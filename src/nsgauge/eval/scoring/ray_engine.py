@@ -19,7 +19,7 @@ from pydantic import Field
 from nsgauge.checkpoints.export_merged import load_saved
 from nsgauge.data.folders import TRIPLES_FILE, file_digest
 from nsgauge.data.parquet import checked, opened_parquet
-from nsgauge.errors import NsgaugeError, ScoringError
+from nsgauge.errors import NsgaugeError, ScoringError, installing
 from nsgauge.eval.scoring.claim import claimed, new_manifest
 from nsgauge.eval.scoring.engine import Engine
 from nsgauge.eval.scoring.runner import Progress, Resources, engine_of, score_folder
@@ -300,4 +300,4 @@ def _ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ModuleNotFoundError as error:
-        raise ScoringError("Ray isn't installed: pip install 'nsgauge[ray]'") from error
+        raise ScoringError(f"Ray isn't installed: {installing('ray')}") from error

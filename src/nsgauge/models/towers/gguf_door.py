@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nsgauge.errors import SettingsError
+from nsgauge.errors import SettingsError, installing
 from nsgauge.models.tokenizer import TextTokenizer
 
 # The file's names, and transformers'.
@@ -59,7 +59,7 @@ def read_gguf(path: Path) -> GgufModel:
     try:
         gguf = importlib.import_module("gguf")
     except ModuleNotFoundError as error:
-        raise SettingsError("gguf isn't installed: pip install 'nsgauge[gguf]'") from error
+        raise SettingsError(f"gguf isn't installed: {installing('gguf')}") from error
     try:
         reader = gguf.GGUFReader(path)
         told = {name: field.contents() for name, field in reader.fields.items()}

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from nsgauge.errors import SettingsError
+from nsgauge.errors import SettingsError, installing
 from nsgauge.models.preset import ArchiveMember, PackagedArchive, PackagedFile, PackagedGguf
 from nsgauge.models.towers.split_archive import unpack
 
@@ -93,7 +93,7 @@ def _packaged_path(package: str, *, file: str, beside: str | None = None) -> Pat
     """A file in a package, or the one named `beside` in the same folder."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise SettingsError(f"package {package!r} is not installed: pip install 'nsgauge[pocket]'")
+        raise SettingsError(f"package {package!r} is not installed: {installing('pocket')}")
     path = Path(spec.origin).parent / file
     path = path if beside is None else path.with_name(beside)
     if not path.is_file():
