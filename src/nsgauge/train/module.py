@@ -141,7 +141,7 @@ class NetworkModule(lightning.LightningModule):
             raise TrainingError(
                 f"the loss was not finite in {NOT_FINITE_IN_A_ROW} steps in a row, the last in "
                 f"epoch {self.current_epoch}: lower the stage's rates, or set "
-                "optimisation.precision to fp32; the last whole epoch is kept"
+                "optimisation.precision to fp32, and start anew with --overwrite"
             )
         self.log("skipped_steps", 1.0, reduce_fx="sum", on_step=False, on_epoch=True, batch_size=1)
 

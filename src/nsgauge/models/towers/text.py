@@ -217,7 +217,9 @@ def log_likelihoods(
     ids: Int[Tensor, "*tokens"],
     embedding: Float[Tensor, "vocabulary width"],
 ) -> Float[Tensor, "*tokens"]:
-    """Logarithm of the probability of each state's next token, in fp32.
+    """Logarithm of the probability of each state's next token.
+
+    The product with the vocabulary is made in the states' precision, all else in fp32.
 
     Args:
         states: What all blocks make of the tokens before, normed.
