@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
@@ -313,7 +314,13 @@ def test_runs_of_other_data_are_not_measured_with_these(data, tmp_path, capsys):
     assert experiment.main(["--data", str(other), *work]) == 0
     capsys.readouterr()
     assert experiment.main(["--data", str(data), *work]) == 2
-    assert "is of other data" in capsys.readouterr().err.replace("\n", " ")
+    assert "is of other data" in " ".join(capsys.readouterr().err.split())
+    assert experiment.main(["--data", str(other), *work]) == 0
+    for path in (tmp_path / "work").glob("*.parquet"):
+        pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    capsys.readouterr()
+    assert experiment.main(["--data", str(other), *work]) == 2
+    assert "doesn't say of which data" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_runs_name_tells_it_apart():

@@ -72,10 +72,21 @@ def test_a_wrong_override_of_what_ships_is_named(shelf, override, named):
         shelf.load("small", settings=Cup, overrides=[override])
 
 
+class Saucer(Settings):
+    size: int = 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Saucer":
+        if self.size > 1:
+            raise ValueError("of one size")
+        return self
+
+
 class Tray(Settings):
     name: str = "tray"
     cups: tuple[str, ...] = ()
     cup: Cup = Cup(size=1)
+    saucer: Saucer = Saucer()
 
     @model_validator(mode="after")
     def _no_red_on_a_tray(self) -> "Tray":
@@ -89,6 +100,7 @@ class Tray(Settings):
     [
         ("cups=red", "tray.yaml, cups=red: cups: wanted a list, as in [a, b], got 'red'"),
         ("cups=[red]", "tray.yaml: red cups fade"),
+        ("saucer.size=2", "tray.yaml, saucer.size=2: saucer: of one size"),
         ("cup.size=0", "tray.yaml, cup.size=0: cup.size: Input should be greater"),
         ("cup={size: 0}", "tray.yaml, cup={size: 0}: cup.size: Input should be greater"),
     ],

@@ -52,10 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.work.mkdir(parents=True, exist_ok=True)
         if options.kept:
             runs = whole_designs(runs, work=options.work)
+        origins(runs, work=options.work, data=options.data)
         for number, run in enumerate(runs, start=1):
             if not (options.work / f"{run.name}.parquet").exists():
                 Console(stderr=True).print(f"{number} of {len(runs)}: {run.name}")
                 perform(run, data=options.data, rows=rows, work=options.work)
+        made = origins(runs, work=options.work, data=options.data)
         kept: Kept = {}
         for run in runs:
             kept |= kept_opinions(run, work=options.work, rows=rows)
@@ -64,7 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for teacher in options.teachers
             if teacher != TRUTH
         }
-        made = origins(runs, work=options.work, data=options.data)
     except NsgaugeError as error:
         Console(stderr=True).print(str(error), markup=False)
         return 2

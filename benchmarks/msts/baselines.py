@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.lexical import best_f1_threshold, words_features
+from benchmarks.lexical import words_features
 from benchmarks.msts.rows import AXES
 from benchmarks.msts.runs import THRESHOLDS
 from benchmarks.msts.task import Opinion, Task
@@ -138,10 +138,9 @@ def _threshold(
 ) -> float:
     """Chosen by counting: these probabilities aren't calibrated."""
     truth = task.lesson.probability[axis][chosen_on] > 0.5
-    if THRESHOLDS[task.teacher] == "f1":
-        return best_f1_threshold(told[chosen_on], positive=truth)
     target = ThresholdTarget.model_validate({"target": THRESHOLDS[task.teacher]})
-    return threshold_choice(told[chosen_on], positive=truth, target=target).threshold
+    choice = threshold_choice(told[chosen_on], positive=truth, target=target, calibrated=False)
+    return choice.threshold
 
 
 def _windows(task: Task, *, towers: Towers) -> Windows:

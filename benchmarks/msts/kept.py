@@ -24,6 +24,19 @@ from nsgauge.data.folders import new_file
 from nsgauge.data.tables import data_fingerprint
 from nsgauge.errors import DataError
 
+
+def _code() -> str:
+    """SHA-256 of the package and of this experiment, recipes included."""
+    code = hashlib.sha256()
+    for module in (nsgauge, benchmarks.msts):
+        folder = Path(str(module.__file__)).parent
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in {".py", ".yaml"}):
+            code.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return code.hexdigest()
+
+
+# Now, for what runs is what is loaded now.
+CODE = _code()
 LIBRARIES = ("nsgauge", "numpy", "scikit-learn", "torch", "transformers")
 Kept = dict[tuple[Run, str], Told]
 
@@ -94,18 +107,10 @@ def whole_designs(runs: Sequence[Run], *, work: Path) -> list[Run]:
 
 
 def origin(data: Path) -> dict[str, str]:
-    """What a run is made of: data, code, versions; and the day.
-
-    The code is that of the package and of this experiment, recipes included.
-    """
-    code = hashlib.sha256()
-    for module in (nsgauge, benchmarks.msts):
-        folder = Path(str(module.__file__)).parent
-        for path in sorted(p for p in folder.rglob("*") if p.suffix in {".py", ".yaml"}):
-            code.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    """What a run is made of: data, code, versions; and the day."""
     return {
         "data_sha256": data_fingerprint(data),
-        "code_sha256": code.hexdigest(),
+        "code_sha256": CODE,
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
@@ -113,19 +118,21 @@ def origin(data: Path) -> dict[str, str]:
 
 
 def origins(runs: Sequence[Run], *, work: Path, data: Path) -> dict[Run, dict[str, str]]:
-    """What each kept run was made of.
+    """What each of the runs that are kept was made of.
 
     Raises:
-        DataError: one is of other data.
+        DataError: one is of other data, or doesn't say of which.
     """
     wanted = data_fingerprint(data)
     found: dict[Run, dict[str, str]] = {}
     for run in runs:
         path = work / f"{run.name}.parquet"
+        if not path.exists():
+            continue
         note = pq.read_schema(path).metadata or {}
         found[run] = {key.decode(): value.decode() for key, value in note.items()}
-        if found[run].get("data_sha256") != wanted:
-            raise DataError(
-                f"{path}: is of other data than {data}: delete it, or name another --work"
-            )
+        own = found[run].get("data_sha256")
+        if own != wanted:
+            fault = f"is of other data than {data}" if own else "doesn't say of which data it is"
+            raise DataError(f"{path}: {fault}: delete it, or name another --work")
     return found

@@ -191,7 +191,7 @@ def paired_difference(
         )
         if difference is not None:
             differences.append(difference)
-    low, high = np.quantile(differences, [0.025, 0.975])
+    low, high = np.quantile(differences, [0.025, 0.975]) if differences else (np.nan, np.nan)
     value = _difference(ours, theirs, measure=measure, at=np.arange(len(shared)))
     return (np.nan if value is None else value), float(low), float(high)
 

@@ -166,7 +166,11 @@ def _at_fault(error: ValidationError, *, overrides: Sequence[str]) -> list[str]:
     return [
         override
         for override, key in keys.items()
-        if any(f"{where}.".startswith(f"{key}.") for where in faulty)
+        # A fault of a whole section may be of any key in it.
+        if any(
+            f"{where}.".startswith(f"{key}.") or (where and f"{key}.".startswith(f"{where}."))
+            for where in faulty
+        )
     ]
 
 

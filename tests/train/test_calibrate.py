@@ -98,6 +98,16 @@ def test_the_f1_threshold_has_the_greatest_f1_that_is_to_be_expected(rows):
     assert chosen.reached
 
 
+@given(rows=labelled)
+def test_uncalibrated_probabilities_are_counted(rows):
+    probability, positive = columns(rows)
+    chosen = threshold_choice(
+        probability, positive=positive, target=ThresholdTarget(), calibrated=False
+    )
+    best = max(f1_score(positive, probability >= cut) for cut in np.unique(probability))
+    assert f1_score(positive, probability >= chosen.threshold) == pytest.approx(best)
+
+
 def test_of_few_positives_the_expected_f1_chooses_better_than_the_counted_one():
     generator = np.random.default_rng(0)
     new = generator.beta(0.15, 2.5, 200_000)

@@ -10,7 +10,7 @@ from nsgauge.models.preset import Preset
 from nsgauge.models.windows import Captions, WindowPolicy
 from nsgauge.settings import Settings
 
-FORMAT: Literal[5] = 5
+FORMAT: Literal[6] = 6
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -99,7 +99,7 @@ class TrainingFacts(Settings):
 class BundleManifest(Settings):
     """Contents of `bundle.json`."""
 
-    format: Literal[5] = FORMAT
+    format: Literal[6] = FORMAT
     name: str
     nsgauge_version: str
     preset: Preset

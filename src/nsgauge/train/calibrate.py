@@ -85,20 +85,23 @@ def threshold_choice(
     positive: Bool[np.ndarray, " rows"],
     target: ThresholdTarget,
     clusters: Clusters | None = None,
+    calibrated: bool = True,
 ) -> ThresholdChoice:
     """The threshold t for verdicts `probability >= t` that meets the target on validation rows.
 
-    For `f1` that of the greatest F1 to be expected of rows with these probabilities, which for
-    calibrated ones is half of that F1; the labels only tell what it gave. All other targets count.
+    For `f1` that of the greatest F1 to be expected of rows with these probabilities, which is half
+    of that F1; the labels only tell what it gave. All other targets count, and so does this one
+    where the probabilities aren't calibrated.
 
     Source: Lipton, Elkan and Naryanaswamy 2014 (arXiv 1402.1892), theorem 1; expected counts: Ye,
     Chai, Lee and Chieu 2012.
 
     Args:
-        probability: Calibrated, in [0, 1].
+        probability: In [0, 1].
         positive: The teacher's label.
         target: What is wanted.
         clusters: Item ids; the lower bounds then allow for rows that share an item.
+        calibrated: Whether the probabilities are.
 
     Returns:
         The threshold with what it gave; 0.5, marked as not reached, where the rows hold one class
@@ -106,7 +109,9 @@ def threshold_choice(
     """
     threshold, reached = 0.5, False
     if positive.any() and not positive.all():
-        cut, reached = _best_cut(probability, positive=positive, target=target)
+        cut, reached = _best_cut(
+            probability, positive=positive, target=target, calibrated=calibrated
+        )
         threshold = _between(probability, cut=cut)
     codes = cluster_codes(clusters, rows=len(positive))
     called = probability >= threshold
@@ -129,6 +134,7 @@ def _best_cut(
     *,
     positive: Bool[np.ndarray, " rows"],
     target: ThresholdTarget,
+    calibrated: bool,
 ) -> tuple[float, bool]:
     """The least probability to call positive, and whether it meets the target."""
     order = np.argsort(-probability, kind="stable")
@@ -137,9 +143,9 @@ def _best_cut(
     cuts, hits = probability[order][last], np.cumsum(positive[order])[last]
     called, positives = last + 1, int(positive.sum())
     if target.target == "f1":
-        # Of the hits to be expected: those counted jump with every row of a rare class.
-        expected = np.cumsum(probability[order])[last]
-        return float(cuts[np.argmax(2 * expected / (called + expected[-1]))]), True
+        # Of the hits to be expected, for those counted jump with every row of a rare class.
+        good = np.cumsum(probability[order])[last] if calibrated else hits
+        return float(cuts[np.argmax(2 * good / (called + good[-1]))]), True
     if target.target == "agreement":
         # Against calling none, which gets all positives wrong, a call is one right or one wrong.
         gained = 2 * hits - called

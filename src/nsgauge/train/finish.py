@@ -72,6 +72,7 @@ def decided(
             positive=labels,
             target=getattr(recipe.thresholds, axis),
             clusters=items[known],
+            calibrated=bool(calibration.losses),
         )
         threshold = chosen[axis].threshold
         quality[axis] = axis_quality(probability, positive=labels, threshold=threshold)

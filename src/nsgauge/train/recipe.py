@@ -122,8 +122,9 @@ class OptimisationSettings(Settings):
 class ThresholdTarget(Settings):
     """What a threshold is chosen for, on validation.
 
-    `f1`: the largest F1 that is to be expected of the probabilities. `agreement`: the most verdicts
-    equal to the teacher's. `equal_rates`: as many positive verdicts as the teacher gives.
+    `f1`: the largest F1 that is to be expected of the calibrated probabilities; counted, where the
+    rows were too few to calibrate. `agreement`: the most verdicts equal to the teacher's.
+    `equal_rates`: as many positive verdicts as the teacher gives.
     `precision`: the lowest threshold whose precision reaches `precision`; where none does, the most
     precise one. `recall`: the highest threshold whose recall reaches `recall`.
     """

@@ -189,9 +189,6 @@ def _refuse_unread(options: ImportOptions, *, name: str) -> None:
 
 def _given(options: ImportOptions) -> set[str]:
     """The fields that aren't as they are by default."""
-    plain = ImportOptions()
-    return {
-        field
-        for field in ImportOptions.model_fields
-        if getattr(options, field) != getattr(plain, field)
-    }
+    plain = ImportOptions().model_dump(mode="json")
+    said = options.model_dump(mode="json")
+    return {field for field, value in said.items() if value != plain[field]}

@@ -6,6 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nsgauge.errors import DataError
+
 ROWS = [
     {"question": "What is it?", "answer": "A kite.", "model": "north", "n": 7},
     {"question": "And this?", "answer": 'A\nboat, "red".', "model": "south", "n": 8},
@@ -123,3 +125,16 @@ def test_columns_that_no_field_reads_are_told_of(run_import, jsonl):
     (note,) = run_import("table", jsonl([row])).summary.notes
     assert note.startswith("columns kept as extras, read as no field: c0, c1, ")
     assert note.endswith("c11 and 2 more")
+
+
+def test_columns_that_only_a_later_file_has_are_read_too(run_import, jsonl, tmp_path):
+    (tmp_path / "outputs").mkdir()
+    jsonl([{"prompt": "p", "response": f"{n}"} for n in range(120)], name="outputs/a.jsonl")
+    labelled = [{"prompt": "q", "response": f"{n}", "safety": "unsafe"} for n in range(3)]
+    jsonl(labelled, name="outputs/b.jsonl")
+    with pytest.raises(DataError, match=r"a\.jsonl:1: safety is '', which has no meaning"):
+        run_import("table", tmp_path / "outputs")
+    outcome = run_import("table", tmp_path / "outputs", judge="me", labels=["safety:=unjudged"])
+    assert len(outcome.triples) == len(outcome.verdicts) == 123
+    said = [(v.judge, v.safety) for v in outcome.verdicts if v.safety]
+    assert said == [("me", "unsafe")] * 3

@@ -40,7 +40,8 @@ def import_table(source: Path, *, options: ImportOptions, images: ImageStore) ->
     if not files:
         raise DataError(f"{source}: holds no file of {', '.join(sorted(SUFFIXES))}")
     named = FILE_COLUMN in by_field(options.mapping).values()
-    early, rows = peeked(chain.from_iterable(_records(path, named=named) for path in files))
+    early = [row for path in files for row in peeked(_records(path, named=named))[0]]
+    # Of every file, for one may have columns, labels among them, that the first lacks.
     present = list(dict.fromkeys(column for row in records_of(early) for column in row.values))
     if not present:
         raise DataError(f"{source}: no readable rows ({len(early)} unreadable)")
@@ -49,7 +50,7 @@ def import_table(source: Path, *, options: ImportOptions, images: ImageStore) ->
     )
     return import_rows(
         RowSource(
-            rows=chain(early, rows),
+            rows=chain.from_iterable(_records(path, named=named) for path in files),
             mapping=mapping,
             image_root=image_root(source, given=options.image_root),
             files=digests(files, source=source),
