@@ -61,7 +61,7 @@ def test_without_the_package_the_rest_is_still_told(examined, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     told = examined()
     assert "tokens are not counted" in told
-    assert "nsgauge[pocket]" in told
+    assert ".[pocket]" in told
     assert "words in a response" in told
     with pytest.raises(SettingsError, match="is not installed"):
         examined("--preset", "pocket")

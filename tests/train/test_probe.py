@@ -90,3 +90,15 @@ def test_features_by_hand():
     wanted[0, places[TextRole.PROMPT]] = 8.0
     wanted[1, places[TextRole.PROMPT]] = 5.0
     assert torch.equal(found, wanted)
+
+
+def test_a_dead_channel_has_no_weight():
+    # Of many values, but of a size where rounding is all there is; squared it is zero.
+    features, label = draw()
+    generator = np.random.default_rng(3)
+    dead = generator.normal(size=(150, 2)) * (1e-32, 1e-9)
+    wide = np.concatenate([features, dead.astype(np.float32)], axis=1)
+    shares = np.eye(4)[label]
+    probe, plain = (fit_probe(each, shares=shares, settings=SETTINGS) for each in (wide, features))
+    assert not probe.weight[12:].any()
+    np.testing.assert_allclose(told(probe, wide), told(plain, features), atol=1e-6)

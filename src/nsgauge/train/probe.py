@@ -10,6 +10,8 @@ from nsgauge.train.regression import regression
 # A feature with fewer values tells items, not kinds: of a few rows' pictures, or of a role that no
 # row has. Scaled by its small deviation it would decide alone on the next picture.
 VALUES_NEEDED = 20
+# A tower's dead channels hold 1e-32 and the like: brought to variance one, rounding would decide.
+LEAST_DEVIATION = 1e-4
 
 
 def fit_probe(
@@ -21,8 +23,8 @@ def fit_probe(
     """Learn what a row's vectors say of its class.
 
     Features are brought to mean zero and variance one for the fit; the probe takes them as they
-    are. Those with fewer values than `VALUES_NEEDED` (of few rows, than half of the rows) are left
-    out.
+    are. Left out are those with fewer values than `VALUES_NEEDED` (of few rows, than half of the
+    rows), and those that deviate by less than `LEAST_DEVIATION` of the others' median.
 
     Args:
         features: Of the training rows, as `nsgauge.models.probe.probe_features` has them.
@@ -36,6 +38,8 @@ def fit_probe(
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     values = 1 + np.count_nonzero(np.diff(np.sort(features, axis=0), axis=0), axis=0)
     varied = values >= min(VALUES_NEEDED, max(2, len(features) // 2))
+    if varied.any():
+        varied &= deviation > LEAST_DEVIATION * np.median(deviation[varied])
     scaled = (features[:, varied] - mean[varied]) / deviation[varied]
     weight, bias = regression(scaled, shares=shares, c=settings.c)
     weight /= torch.from_numpy(deviation[varied])[:, None]

@@ -131,7 +131,7 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch):
         raise ModuleNotFoundError
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(ScoringError, match=r"pip install 'nsgauge\[ray\]'"):
+    with pytest.raises(ScoringError, match=r"pip install '\.\[ray\]'"):
         ray_engine._ray()
 
 
