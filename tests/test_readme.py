@@ -16,7 +16,7 @@ import nsgauge
 from nsgauge.cli.app import app
 from nsgauge.data.importers.mapping import FIELDS
 from nsgauge.records import SCORES_SCHEMA
-from nsgauge.train.recipe import Recipe, StageSettings
+from nsgauge.train.recipe import Recipe, StageSettings, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -107,3 +107,10 @@ def test_every_column_of_scores_is_explained():
 def test_every_field_of_a_table_is_named():
     listed = TRAINING.partition("Fields that a")[2].partition("\n- ")[0]
     assert set(re.findall(r"`([^`]+)`", listed)) == set(FIELDS)
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if " train " in line])
+def test_a_training_that_is_shown_has_a_recipe_that_is_valid(line):
+    words = shlex.split(line, comments=True)[2:]
+    overrides = tuple(word for word in words[1:] if "=" in word)
+    assert load_recipe(words[0], overrides=overrides).teacher.judges
