@@ -17,7 +17,7 @@ class Opinion:
 
     Attributes:
         probability: By axis, of the positive class; of other rows than the test side's, anything.
-        verdict: By axis, whether it reaches the threshold chosen on validation.
+        verdict: By axis, whether it reaches the threshold chosen on rows held out.
     """
 
     probability: dict[str, Float[np.ndarray, " rows"]]

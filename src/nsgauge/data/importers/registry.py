@@ -51,6 +51,7 @@ class Format:
 _COLUMNS = frozenset({"mapping", "labels"})
 _NAMES = frozenset({"benchmark", "vllm", "judge"})
 _PICTURES = frozenset({"image_root"})
+_USUAL = _COLUMNS | _NAMES | _PICTURES
 _FOR_ALL = frozenset({"strip_reasoning", "overwrite"})
 _OPTIONS = {"mapping": "--map", "labels": "--label", "languages": "--language"}
 """Of the fields that the command calls otherwise."""
@@ -61,25 +62,25 @@ FORMATS: dict[str, Format] = {
         import_deepsafe,
         recognises_deepsafe,
         "DeepSafe (uni_eval) run of VLSBench or SIUO",
-        options=_COLUMNS | _NAMES | _PICTURES,
+        options=_USUAL,
     ),
     "inspect": Format(
         import_inspect_ai,
         recognises_inspect_ai,
         "inspect_ai logs: .json or .eval, or a folder",
-        options=_COLUMNS | _NAMES | _PICTURES,
+        options=_USUAL,
     ),
     "lm-eval": Format(
         import_lm_eval,
         recognises_lm_eval,
         "lm-eval samples: a file or a folder",
-        options=_COLUMNS | _NAMES | _PICTURES | {"filter"},
+        options=_USUAL | {"filter"},
     ),
     "lmms-eval": Format(
         import_lmms_eval,
         recognises_lmms_eval,
         "lmms-eval samples: a file or a folder",
-        options=_COLUMNS | _NAMES | _PICTURES | {"dataset"},
+        options=_USUAL | {"dataset"},
     ),
     "msts": Format(
         import_msts,
@@ -91,25 +92,25 @@ FORMATS: dict[str, Format] = {
         import_siuo,
         recognises_siuo,
         "SIUO responses and verdicts: a file, or a folder of items",
-        options=_COLUMNS | _NAMES | _PICTURES,
+        options=_USUAL,
     ),
     "table": Format(
         import_table,
         recognises_table,
         "CSV, TSV, JSONL, JSON, xlsx or Parquet, any columns: a file, or a folder of them",
-        options=_COLUMNS | _NAMES | _PICTURES,
+        options=_USUAL,
     ),
     "vlmevalkit": Format(
         import_vlmevalkit,
         recognises_vlmevalkit,
         "VLMEvalKit results: xlsx, tsv, json, or a folder",
-        options=_COLUMNS | _NAMES | _PICTURES,
+        options=_USUAL,
     ),
     "vlsbench": Format(
         import_vlsbench,
         recognises_vlsbench,
         "VLSBench run, judged or not; --dataset its data.json",
-        options=_COLUMNS | _NAMES | _PICTURES | {"dataset"},
+        options=_USUAL | {"dataset"},
     ),
 }
 
