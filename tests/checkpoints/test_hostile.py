@@ -133,6 +133,7 @@ def test_another_format_is_refused_not_guessed_at(copied: Path, found: object):
         ("network.lora.rank", 1 << 40, "network.lora.rank"),
         ("preset.weights.image.package", "os.path", "preset.weights.image.package"),
         ("preset.hub", {"model": "a", "pretrained": "b"}, "preset: .*`hub` brings its own"),
+        ("network.channels.language", {}, "language_preset goes with network.channels.language"),
         ("windows.max_windows", 10**9, "windows.max_windows"),
         ("name", None, "name"),
     ],

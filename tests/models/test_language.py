@@ -178,12 +178,14 @@ def test_rows_are_the_same_in_any_company(model, reader, tokens_per_batch):
 
 def test_a_preset_whose_text_tower_is_no_language_model_is_refused():
     with pytest.raises(SettingsError, match="no language model: name pocket-smollm2"):
-        load_towers(load_preset("pocket"), language="pocket")
+        load_towers(load_preset("pocket"), language=load_preset("pocket"))
 
 
 def test_the_fingerprint_tells_the_language_model(language_preset):
     pocket = load_preset("pocket")
-    plain, beside = (load_towers(pocket, language=name) for name in (None, language_preset))
+    plain, beside = (
+        load_towers(pocket, language=language) for language in (None, load_preset(language_preset))
+    )
     assert plain.fingerprint != beside.fingerprint
     assert plain.language is None
     assert exchange_reader(plain, settings=SETTINGS) is None
@@ -193,7 +195,7 @@ def test_the_fingerprint_tells_the_language_model(language_preset):
 @torch.inference_mode()
 def test_it_has_its_share_of_the_decision(language_preset):
     channels = {"language": {"preset": language_preset, "share": 0.4}}
-    towers = load_towers(load_preset("pocket"), language=language_preset)
+    towers = load_towers(load_preset("pocket"), language=load_preset(language_preset))
     settings = NetworkSettings.model_validate({"ordinals": 2, "channels": channels})
     network = build_network(towers, settings=settings).eval()
     assert towers.language is not None

@@ -3,6 +3,7 @@
 import copy
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +57,9 @@ def bundle(trained):
 
 @pytest.fixture(scope="module")
 def corpus(recipe, world, language_preset):
-    towers = load_towers(load_preset("pocket"), language=language_preset, likelihoods=True)
+    towers = load_towers(
+        load_preset("pocket"), language=load_preset(language_preset), likelihoods=True
+    )
     return load_corpus(world, recipe=recipe, towers=towers)
 
 
@@ -89,6 +92,17 @@ def test_what_was_trained_is_what_scores(bundle, corpus, world):
     np.testing.assert_allclose(found.cells, wanted, atol=1e-5)
     mute = replace(bundle, network=muted(bundle))
     assert np.abs(Classifier(mute).score(triples, image_root=world).cells - wanted).max() > 0.01
+
+
+def test_a_presets_file_is_needed_for_the_training_alone(trained, bundle, language_preset):
+    file = Path(language_preset)
+    aside = file.rename(file.with_suffix(".aside"))
+    try:
+        found = load_bundle(trained)
+    finally:
+        aside.rename(file)
+    assert found.manifest.language_preset == load_preset(language_preset)
+    assert found.towers.fingerprint == bundle.towers.fingerprint
 
 
 def muted(bundle):

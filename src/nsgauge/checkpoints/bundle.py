@@ -142,7 +142,7 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         towers = load_towers(
             manifest.preset,
             tower_directory=directory,
-            language=manifest.network.channels.language_preset,
+            language=manifest.language_preset,
             likelihoods=manifest.network.channels.wants_likelihoods,
         )
     except SettingsError as error:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nsgauge.models.calibrator import Calibrator
 from nsgauge.models.network import NetworkSettings
@@ -10,7 +10,7 @@ from nsgauge.models.preset import Preset
 from nsgauge.models.windows import Captions, WindowPolicy
 from nsgauge.settings import Settings
 
-FORMAT: Literal[6] = 6
+FORMAT: Literal[7] = 7
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -97,12 +97,17 @@ class TrainingFacts(Settings):
 
 
 class BundleManifest(Settings):
-    """Contents of `bundle.json`."""
+    """Contents of `bundle.json`.
 
-    format: Literal[6] = FORMAT
+    `preset` and `language_preset` are whole, for a file that a recipe named may be gone; the latter
+    is of the language model of a channel of that name, None without one.
+    """
+
+    format: Literal[7] = FORMAT
     name: str
     nsgauge_version: str
     preset: Preset
+    language_preset: Preset | None = None
     tower_directory: str | None
     tower_fingerprint: str
     windows: WindowPolicy
@@ -112,3 +117,9 @@ class BundleManifest(Settings):
     thresholds: Thresholds
     training: TrainingFacts
     files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _a_language_channel_has_its_model(self) -> "BundleManifest":
+        if (self.language_preset is None) != (self.network.channels.language is None):
+            raise ValueError("language_preset goes with network.channels.language, and only so")
+        return self

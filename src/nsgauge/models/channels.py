@@ -48,11 +48,6 @@ class ChannelSettings(Settings):
         return self.model_copy(update=changed)
 
     @property
-    def language_preset(self) -> str | None:
-        """Whose text tower is the language model; None without one."""
-        return None if self.language is None else self.language.preset
-
-    @property
     def wants_likelihoods(self) -> bool:
         """Whether the language model says how likely its text is."""
         return self.language is not None and self.language.likelihoods

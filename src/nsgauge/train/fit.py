@@ -20,7 +20,7 @@ from nsgauge.data.split import Side
 from nsgauge.data.tables import data_fingerprint, read_verdicts
 from nsgauge.models.classes import CellClass
 from nsgauge.models.network import Network, NetworkSettings, build_network
-from nsgauge.models.preset import load_preset
+from nsgauge.models.preset import Preset, load_preset
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.protocol import Rate
 from nsgauge.train.alignment import align
@@ -83,7 +83,7 @@ def train(
     towers = load_towers(
         load_preset(recipe.preset),
         tower_directory=recipe.tower_directory,
-        language=recipe.channels.language_preset,
+        language=_language_preset(recipe),
         likelihoods=recipe.channels.wants_likelihoods,
     )
     corpus = load_corpus(data, recipe=recipe, towers=towers)
@@ -113,6 +113,11 @@ def train(
     seen = corpus.item_keys(Side.TRAIN, Side.VALIDATION, Side.CALIBRATION)
     save_bundle(out, manifest=manifest, network=network.cpu(), seen_keys=seen, overwrite=overwrite)
     return TrainingResult(bundle=out, manifest=manifest, quality=finish.quality, resumed=resumed)
+
+
+def _language_preset(recipe: Recipe) -> Preset | None:
+    language = recipe.channels.language
+    return None if language is None else load_preset(language.preset)
 
 
 def _run_key(recipe: Recipe, *, data: Path, towers: Towers) -> str:
@@ -178,6 +183,7 @@ def _manifest(
         name=recipe.name,
         nsgauge_version=version("nsgauge"),
         preset=load_preset(recipe.preset),
+        language_preset=_language_preset(recipe),
         tower_directory=None if directory is None else str(directory.resolve()),
         tower_fingerprint=towers.fingerprint,
         windows=recipe.windows,

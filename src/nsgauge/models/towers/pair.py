@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from nsgauge.errors import SettingsError
-from nsgauge.models.preset import PackagedGguf, Preset, Resize, load_preset
+from nsgauge.models.preset import PackagedGguf, Preset, Resize
 from nsgauge.models.tokenizer import TextTokenizer
 from nsgauge.models.towers.convert import image_tower, text_tower
 from nsgauge.models.towers.gguf_door import read_gguf
@@ -64,7 +64,7 @@ def load_towers(
     preset: Preset,
     *,
     tower_directory: Path | None = None,
-    language: str | None = None,
+    language: Preset | None = None,
     likelihoods: bool = False,
 ) -> Towers:
     """Build a preset's towers with their pretrained weights.
@@ -72,7 +72,7 @@ def load_towers(
     Args:
         preset: Which towers.
         tower_directory: As `reference_of`.
-        language: Name of another preset, whose text tower is the language model beside them.
+        language: Another preset, whose text tower is the language model beside them.
         likelihoods: Whether that says how likely its text is, too.
 
     Raises:
@@ -90,7 +90,7 @@ def load_towers(
         )
     beside = None
     if language is not None:
-        beside = load_language(load_preset(language), likelihoods=likelihoods)
+        beside = load_language(language, likelihoods=likelihoods)
         own = f"{fingerprint}\n{weights_fingerprint(beside.tower)}"
         fingerprint = sha256(own.encode()).hexdigest()
     return Towers(
