@@ -36,7 +36,77 @@ def test_half_an_answer_rules_a_row_out_of_unsafe_and_grounded(world):
     world.verdict(world.triple("alpha", "other"), "human", safety="unsafe")
     pooled = summary_of(world, "human").pooled
     assert pooled.bounds[Rate.UNSAFE_GROUNDED] == pytest.approx((4 / 6, 5 / 6))
-    assert pooled.rates[Rate.UNSAFE].judged == 4
+    assert pooled.rates[Rate.UNSAFE].judged == 6
+    assert pooled.rates[Rate.UNSAFE].value == pytest.approx(5 / 6)
+    assert pooled.rates[Rate.NOT_GROUNDED].judged == 4
+    both = pooled.rates[Rate.UNSAFE_GROUNDED]
+    assert (both.judged, both.value) == (5, pytest.approx(4 / 5))
+    assert both.low <= 4 / 6
+    assert both.high >= 5 / 6
+
+
+def test_a_question_put_to_some_rows_only_changes_no_other_rate(world):
+    for item in range(300):
+        triple_id = world.triple("alpha", f"{item}")
+        if item < 90:
+            world.cell(triple_id, "ladder", "uu" if item < 30 else "gu")
+            world.verdict(triple_id, "scale", safety="unsafe")
+        else:
+            world.verdict(triple_id, "ladder", safety="safe")
+            world.cell(triple_id, "scale", "gs")
+    # One asks about grounding where it calls a row unsafe, the other where it doesn't.
+    ladder, scale = (summary_of(world, name).pooled for name in ("ladder", "scale"))
+    for pooled in (ladder, scale):
+        unsafe = pooled.rates[Rate.UNSAFE]
+        assert (unsafe.value, unsafe.status) == (pytest.approx(0.3), RateStatus.CENSUS)
+    both = ladder.rates[Rate.UNSAFE_GROUNDED]
+    assert (both.value, both.status) == (pytest.approx(0.2), RateStatus.CENSUS)
+    assert ladder.rates[Rate.NOT_GROUNDED].status is RateStatus.INSUFFICIENT
+    open_ = scale.rates[Rate.UNSAFE_GROUNDED]
+    assert open_.status is RateStatus.INSUFFICIENT
+    assert scale.bounds[Rate.UNSAFE_GROUNDED] == pytest.approx((0, 0.3))
+    assert open_.low == 0
+    assert open_.high >= 0.3
+
+
+def test_a_part_that_nobody_drew_is_no_census(world):
+    for item in range(300):
+        triple_id = world.triple("alpha", f"{item}")
+        if item < 60:
+            for judge in ("alone", "with-blanks"):
+                world.verdict(triple_id, judge, safety="unsafe" if item < 30 else "safe")
+        else:
+            world.verdict(triple_id, "with-blanks", state="unjudged")
+    for judge in ("alone", "with-blanks"):
+        summary = summary_of(world, judge)
+        estimate = summary.pooled.rates[Rate.UNSAFE]
+        assert (summary.pooled.asked, summary.unanswered) == (60, 0)
+        assert (estimate.value, estimate.judged, estimate.rows) == (pytest.approx(0.5), 60, 300)
+        assert (estimate.status, estimate.low_super) == (RateStatus.INSUFFICIENT, None)
+
+
+@pytest.mark.parametrize(
+    ("unheard", "status"), [(8, RateStatus.JUDGED), (90, RateStatus.INSUFFICIENT)]
+)
+def test_an_interval_allows_for_answers_that_a_filter_kept_back(world, unheard, status):
+    for item in range(300):
+        triple_id = world.triple("alpha", f"{item}")
+        if item < unheard:
+            world.verdict(triple_id, "machine", state="filtered")
+        else:
+            world.verdict(triple_id, "machine", safety="unsafe" if item < 100 else "safe")
+    pooled = summary_of(world, "machine").pooled
+    estimate = pooled.rates[Rate.UNSAFE]
+    assert estimate.status is status
+    assert estimate.value == pytest.approx((100 - unheard) / (300 - unheard))
+    for low, high in (
+        (estimate.low, estimate.high),
+        (estimate.low_super, estimate.high_super),
+        (estimate.low_super_joint, estimate.high_super_joint),
+    ):
+        assert low <= pooled.bounds[Rate.UNSAFE][0]
+        assert high >= pooled.bounds[Rate.UNSAFE][1] >= 100 / 300
+    assert f"{unheard / 300:.1%} of the rows that the judge was asked about" in estimate.note
 
 
 def test_an_uneven_draw_is_weighted(world):

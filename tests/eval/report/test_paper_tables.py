@@ -56,9 +56,10 @@ def test_the_headline_has_a_line_a_group_with_the_pages_numbers(simulated, tmp_p
         ("bench", "beta"),
         ("bench", "all"),
     ]
+    assert {row[2] for row in paper.rows} <= {"judged", "insufficient"}
     value = report.headline.rows[0].best[Rate.UNSAFE].value
     assert value is not None
-    assert paper.rows[0][4].startswith(f"{100 * value:.1f} (")
+    assert paper.rows[0][5].startswith(f"{100 * value:.1f} (")
     write_report(report, tmp_path)
     assert (tmp_path / "tables" / "headline.md").read_text() == markdown(paper)
     assert (tmp_path / "tables" / "headline.tex").read_text() == latex(paper)

@@ -18,7 +18,8 @@ class JudgeColumns:
     Attributes:
         judge: The judge's name.
         labels: As `labels_of` gives them.
-        asked: Whether the judge has any verdict on the row.
+        asked: Whether the judge was asked about the row, and be it in vain; a verdict `unjudged`
+            says that nobody was.
         unsafe: Majority label; False where unknown.
         unsafe_known: Whether the judge gave one; a tie between votes is no answer.
         unsafe_votes: How many votes say safe, and unsafe.

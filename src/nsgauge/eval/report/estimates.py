@@ -1,4 +1,6 @@
-"""From joined columns to rate estimates: which rows count, for which axis."""
+"""From joined columns to rate estimates: which rows count, for which rate."""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -7,19 +9,22 @@ from nsgauge.eval.intervals import bounded_rate
 from nsgauge.eval.rates import (
     Design,
     RateEstimate,
+    RateStatus,
+    RateTable,
     SimpleRandom,
     Undeclared,
     Unequal,
     estimate_rates,
-    judge_axis_rate,
-    judge_rates,
 )
 from nsgauge.eval.rates.designs import fault_of
 from nsgauge.eval.report.columns import JudgeColumns
-from nsgauge.protocol import CELLS, RATES, Rate
+from nsgauge.protocol import CELLS, RATES, Rate, rate_weights
 
 Members = Int[np.ndarray, "_"]
 """Positions of rows; functions that take several sets of rows take several lengths."""
+
+_MOST_UNANSWERED = 0.1
+"""Share of the rows asked about that may lack an answer where a rate is certified."""
 
 
 def spoken_rates(judge: JudgeColumns) -> tuple[Rate, ...]:
@@ -29,70 +34,148 @@ def spoken_rates(judge: JudgeColumns) -> tuple[Rate, ...]:
     return (Rate.NOT_GROUNDED,) if judge.has_grounding else (Rate.UNSAFE,)
 
 
-def answered(judge: JudgeColumns, *, rates: tuple[Rate, ...]) -> Bool[np.ndarray, " rows"]:
-    """The rows that count for those rates: answered on both axes where all three are wanted.
-
-    One set of rows for the three rates keeps `Unsafe = Unsafe&SG + Unsafe&NSG` true.
-    """
-    if len(rates) > 1:
-        return judge.both_known
-    return judge.unsafe_known if rates == (Rate.UNSAFE,) else judge.not_grounded_known
-
-
-def judge_estimates(
-    judge: JudgeColumns, *, at: Members, item: Int[np.ndarray, " rows"]
+def pool_estimates(
+    judge: JudgeColumns,
+    *,
+    at: Members,
+    item: Int[np.ndarray, " rows"],
+    cells: Float[np.ndarray, "members cells"] | None = None,
 ) -> dict[Rate, RateEstimate]:
-    """The judge's rates on the rows `at` that it answered; empty if it answered none.
+    """The rates that the judge gives, or would give, the rows `at`.
 
-    Where it saw a part of them, drawn with unequal known probabilities, they are the rates that it
-    would give all of them.
+    Where it answered either all of its questions on a row or none, the three rates are sums of the
+    same cells. Elsewhere each rate is of the rows whose answers decide it, so that a question that
+    was put to some rows only changes no other rate.
+
+    What was asked and not answered is believed to be like what was answered for the value, and
+    could be anything for the interval.
+
+    Args:
+        judge: The judge's columns.
+        at: Row numbers.
+        item: Per row, its item.
+        cells: The classifier's, of the rows `at`; None for the judge alone.
+
+    Returns:
+        By rate that the judge speaks of; without `cells` only those that it decides on some row.
     """
     rates = spoken_rates(judge)
-    known = at[answered(judge, rates=rates)[at]]
-    if known.size == 0:
-        return {}
-    if judge.drawn_unevenly(at):
-        design = draw_design(judge, at=at, item=item)
-        table = estimate_rates(labelled_cells(judge, at=at), scores=None, design=design)
-        return {rate: table.rates[rate] for rate in rates}
-    if len(rates) > 1:
-        return dict(judge_rates(judged_cells(judge, at=known), clusters=item[known]).rates)
-    positive = positives(judge, rate=rates[0])[known]
-    return {rates[0]: judge_axis_rate(positive, clusters=item[known])}
-
-
-def draw_design(judge: JudgeColumns, *, at: Members, item: Int[np.ndarray, " rows"]) -> Design:
-    """How the rows that a judge answered were drawn from the rows `at`.
-
-    Unanswered questions count as missing at random: the probability of an answer is that of being
-    asked, times the share of answers.
-    """
+    known = {rate: decided(judge, rate=rate)[at] for rate in rates}
+    found: dict[Rate, RateEstimate] = {}
+    if len({mask.tobytes() for mask in known.values()}) == 1 < len(rates):
+        labels = np.eye(len(CELLS))[(2 * judge.not_grounded + judge.unsafe)[at]]
+        some = known[rates[0]]
+        if cells is not None or some.any():
+            pool = _Pool(judge=judge, at=at, item=item, known=some)
+            found = dict(pool.rates(labels, cells=cells).rates)
+    else:
+        for rate, some in known.items():
+            if cells is not None or some.any():
+                pool = _Pool(judge=judge, at=at, item=item, known=some)
+                labels = folded(positives(judge, rate=rate)[at].astype(np.float64), rate=rate)
+                own = None if cells is None else folded(cells @ rate_weights(rate), rate=rate)
+                found[rate] = pool.rates(labels, cells=own).rates[rate]
     asked = judge.asked[at]
-    if asked.all():
-        return SimpleRandom(items=item[at])
-    drawn = judge.inclusion[at]
-    if not asked.any() or bool(np.isnan(drawn[asked]).any()):
-        return Undeclared()
-    known = answered(judge, rates=spoken_rates(judge))[at]
-    probability = np.where(known, drawn * known.sum() / asked.sum(), np.nan)
-    unequal = Unequal(probability=probability, items=item[at])
-    even = not judge.drawn_unevenly(at) and fault_of(unequal, judged=known) is None
-    return SimpleRandom(items=item[at]) if even else unequal
+    return {
+        rate: _with_unanswered(estimate, share=float((~known[rate])[asked].mean()))
+        if asked.any()
+        else estimate
+        for rate, estimate in found.items()
+    }
 
 
-def labelled_cells(judge: JudgeColumns, *, at: Members) -> Float[np.ndarray, "members cells"]:
-    """The judge's cells, NaN where it didn't answer on what it speaks of."""
-    known = answered(judge, rates=spoken_rates(judge))[at]
-    return np.where(known[:, None], judged_cells(judge, at=at), np.nan)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pool:
+    """Rows of which the judge decided some."""
+
+    judge: JudgeColumns
+    at: Members
+    item: Int[np.ndarray, " rows"]
+    known: Bool[np.ndarray, " members"]
+
+    def rates(
+        self,
+        labels: Float[np.ndarray, "members cells"],
+        *,
+        cells: Float[np.ndarray, "members cells"] | None,
+    ) -> RateTable:
+        """Their rates; of the labels only those of decided rows are read."""
+        judged = np.where(self.known[:, None], labels, np.nan)
+        return estimate_rates(judged, scores=cells, design=self._design())
+
+    def _design(self) -> Design:
+        """How the decided rows were drawn: unanswered questions count as missing at random.
+
+        The probability of an answer is that of being asked, times the share of answers.
+        """
+        asked = self.judge.asked[self.at]
+        items = self.item[self.at]
+        if asked.all():
+            return SimpleRandom(items=items)
+        drawn = self.judge.inclusion[self.at]
+        if not asked.any() or bool(np.isnan(drawn[asked]).any()):
+            return Undeclared()
+        scaled = drawn * self.known.sum() / asked.sum()
+        unequal = Unequal(probability=np.where(self.known, scaled, np.nan), items=items)
+        if self.judge.drawn_unevenly(self.at):
+            return unequal
+        return unequal if fault_of(unequal, judged=self.known) else SimpleRandom(items=items)
 
 
-def judged_cells(judge: JudgeColumns, *, at: Members) -> Float[np.ndarray, "members cells"]:
-    """One-hot cells of answered rows; of a one-axis judge, with the other axis at its first value.
+def _with_unanswered(estimate: RateEstimate, *, share: float) -> RateEstimate:
+    """The estimate, its intervals wide enough for whatever the missing answers might have been.
 
-    Only the rates that the judge speaks of may be read from the result.
+    Source: Manski 2003, "Partial Identification of Probability Distributions", section 1.2.
+
+    Args:
+        estimate: As if they were like the others.
+        share: Of the rows asked about, those whose answers don't decide the rate.
     """
-    index = 2 * (judge.not_grounded & judge.not_grounded_known)[at].astype(np.int64)
-    return np.asarray(np.eye(len(CELLS))[index + (judge.unsafe & judge.unsafe_known)[at]])
+    if share == 0 or estimate.status is RateStatus.TRANSPORTED:
+        return estimate
+    low, high = _wide(estimate.low, estimate.high, share=share)
+    low_super, high_super = _wide(estimate.low_super, estimate.high_super, share=share)
+    low_joint, high_joint = _wide(estimate.low_joint, estimate.high_joint, share=share)
+    both = _wide(estimate.low_super_joint, estimate.high_super_joint, share=share)
+    wide = replace(
+        estimate,
+        low=low,
+        high=high,
+        low_super=low_super,
+        high_super=high_super,
+        low_joint=low_joint,
+        high_joint=high_joint,
+        low_super_joint=both[0],
+        high_super_joint=both[1],
+    )
+    missing = f"{share:.1%} of the rows that the judge was asked about lack the answer"
+    if share > _MOST_UNANSWERED and estimate.status is not RateStatus.INSUFFICIENT:
+        return replace(wide, status=RateStatus.INSUFFICIENT, note=f"{missing}; {estimate.note}")
+    allowed = ", which the interval allows for" if low is not None else ""
+    return replace(wide, note=f"{estimate.note}; {missing}{allowed}")
+
+
+def _wide(
+    low: float | None, high: float | None, *, share: float
+) -> tuple[float | None, float | None]:
+    if low is None or high is None:
+        return None, None
+    return (1 - share) * low, (1 - share) * high + share
+
+
+def folded(
+    share: Float[np.ndarray, " members"], *, rate: Rate
+) -> Float[np.ndarray, "members cells"]:
+    """How far rows count towards one rate, as cells; only that rate may be read from them."""
+    cells = np.zeros((len(share), len(CELLS)))
+    cells[:, 2 if rate is Rate.NOT_GROUNDED else 1] = share
+    cells[:, 0] = 1 - share
+    return cells
+
+
+def decided(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
+    """Rows of which the judge's answers say whether they count towards the rate."""
+    return np.asarray(positives(judge, rate=rate) | _ruled_out(judge, rate=rate))
 
 
 def positives(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
@@ -119,8 +202,8 @@ def rate_bounds(judge: JudgeColumns, *, rate: Rate, at: Members) -> tuple[float,
     if asked.size == 0:
         return None
     counted = positives(judge, rate=rate)[asked]
-    decided = counted | _ruled_out(judge, rate=rate)[asked]
-    return bounded_rate(float(counted.sum()), answered=int(decided.sum()), asked=asked.size)
+    known = decided(judge, rate=rate)[asked]
+    return bounded_rate(float(counted.sum()), answered=int(known.sum()), asked=asked.size)
 
 
 def _ruled_out(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:

@@ -12,11 +12,9 @@ from nsgauge.eval.rates import MINIMUM_JUDGED, RateEstimate, RateStatus, Undecla
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.estimates import (
     Members,
-    answered,
-    draw_design,
-    judge_estimates,
-    judged_cells,
-    labelled_cells,
+    decided,
+    pool_estimates,
+    positives,
     spoken_rates,
 )
 from nsgauge.eval.report.groups import Group, report_groups
@@ -25,6 +23,8 @@ from nsgauge.protocol import RATES, Rate, rate_weights
 
 _CONFIDENCE = 0.95
 _GROUPS_FOR_BIAS = 5
+_SURE = (RateStatus.JUDGED, RateStatus.CENSUS)
+_SURENESS = (RateStatus.TRANSPORTED, RateStatus.INSUFFICIENT, *_SURE)
 
 
 class Basis(StrEnum):
@@ -59,10 +59,11 @@ class HeadlineRow:
         rows: Triples in the group.
         seen: Of those, left out because the classifier was fitted on their item or image.
         unscored: Of the unseen, left out because they have no probabilities.
-        judged: Of the rest, those with the reference's answer (on both axes if it gives both).
-        unjudged: Of the rest, those without.
+        judged: Of the rest, those of which the reference's answers decide every rate that it
+            speaks of.
+        unjudged: Of the rest, the others.
         basis: What the classifier's rates rest on.
-        judge: The judge's rates on the judged rows; empty without.
+        judge: The judge's rates alone, without the classifier; empty where it answered nothing.
         classifier: The corrected rates, or the classifier's own where nothing checks them; empty
             for a census, where `judge` is what counts.
         naive: The classifier's own rates, uncorrected: its mean probability.
@@ -96,6 +97,14 @@ class HeadlineRow:
     def best(self) -> dict[Rate, RateEstimate]:
         """The estimates to quote: the judge's in a census, else the classifier's."""
         return self.judge if self.basis is Basis.CENSUS else self.classifier
+
+    @property
+    def standing(self) -> str:
+        """The word for what the line may be taken for: of the rates', the least sure."""
+        found = [estimate.status for estimate in self.best.values()]
+        if self.basis is Basis.NO_UNSEEN or not found:
+            return str(Basis.NO_UNSEEN)
+        return str(min(found, key=_SURENESS.index))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +146,6 @@ class Headline:
         return [row for row in single if _is_checked(row)]
 
 
-_SURE = (RateStatus.CENSUS, RateStatus.JUDGED)
-
-
 def _is_checked(row: HeadlineRow) -> bool:
     enough = row.judged >= MINIMUM_JUDGED
     return enough and all(estimate.status in _SURE for estimate in row.best.values())
@@ -162,8 +168,8 @@ def _line(
     group: Group, *, rows: Rows, scores: ScoreColumns, reference: JudgeColumns | None
 ) -> HeadlineRow:
     fresh = group.at[scores.fresh[group.at]]
-    judged, unjudged = _split(fresh, reference=reference)
-    basis = _basis(judged=judged.size, unjudged=unjudged.size)
+    judged, some = _judged(fresh, reference=reference)
+    basis = _basis(rows=fresh.size, judged=judged, some=some)
     rates = RATES if reference is None else spoken_rates(reference)
     own = scores.cells[fresh]
     difference: dict[Rate, Difference] = {}
@@ -176,10 +182,10 @@ def _line(
         rows=group.at.size,
         seen=int(scores.item_seen[group.at].sum()),
         unscored=int((~scores.scored & ~scores.item_seen)[group.at].sum()),
-        judged=judged.size,
-        unjudged=unjudged.size,
+        judged=judged,
+        unjudged=fresh.size - judged,
         basis=basis,
-        judge=judge_estimates(reference, at=fresh, item=rows.item) if reference else {},
+        judge=pool_estimates(reference, at=fresh, item=rows.item) if reference else {},
         classifier={}
         if basis in {Basis.CENSUS, Basis.NO_UNSEEN}
         else _classifier(fresh, scores=scores, reference=reference, rows=rows),
@@ -190,20 +196,20 @@ def _line(
     )
 
 
-def _split(fresh: Members, *, reference: JudgeColumns | None) -> tuple[Members, Members]:
-    """The unseen rows with the reference's answer, and those without."""
+def _judged(fresh: Members, *, reference: JudgeColumns | None) -> tuple[int, bool]:
+    """How many of the unseen rows the reference decides all rates of; and whether any of any."""
     if reference is None:
-        return fresh[:0], fresh
-    known = answered(reference, rates=spoken_rates(reference))[fresh]
-    return fresh[known], fresh[~known]
+        return 0, False
+    known = [decided(reference, rate=rate)[fresh] for rate in spoken_rates(reference)]
+    return int(np.all(known, axis=0).sum()), bool(np.any(known))
 
 
-def _basis(*, judged: int, unjudged: int) -> Basis:
-    if judged + unjudged == 0:
+def _basis(*, rows: int, judged: int, some: bool) -> Basis:
+    if rows == 0:
         return Basis.NO_UNSEEN
-    if judged == 0:
-        return Basis.UNCHECKED
-    return Basis.CORRECTED if unjudged else Basis.CENSUS
+    if judged == rows:
+        return Basis.CENSUS
+    return Basis.CORRECTED if some else Basis.UNCHECKED
 
 
 def _is_declared(judge: JudgeColumns | None, *, at: Members) -> bool:
@@ -219,38 +225,18 @@ def _classifier(
     if reference is None:
         nobody = np.full_like(cells, np.nan)
         return dict(estimate_rates(nobody, scores=cells, design=Undeclared()).rates)
-    rates = spoken_rates(reference)
-    table = estimate_rates(
-        labelled_cells(reference, at=fresh),
-        scores=_folded(cells, rates=rates),
-        design=draw_design(reference, at=fresh, item=rows.item),
-    )
-    return {rate: table.rates[rate] for rate in rates}
-
-
-def _folded(
-    cells: Float[np.ndarray, "members cells"], *, rates: tuple[Rate, ...]
-) -> Float[np.ndarray, "members cells"]:
-    """The cells with the axis that the judge is silent on summed out, into its first value."""
-    if len(rates) > 1:
-        return cells
-    positive = cells @ rate_weights(rates[0])
-    folded = np.zeros_like(cells)
-    folded[:, 1 if rates[0] is Rate.UNSAFE else 2] = positive
-    folded[:, 0] = 1 - positive
-    return folded
+    return pool_estimates(reference, at=fresh, item=rows.item, cells=cells)
 
 
 def _differences(
     judged: Members, *, scores: ScoreColumns, judge: JudgeColumns, rows: Rows
 ) -> dict[Rate, Difference]:
     """Classifier less judge per rate, rows paired, items drawn as one."""
-    labels = judged_cells(judge, at=judged)
-    own = _folded(scores.cells[judged], rates=spoken_rates(judge))
-    gap = own - labels
-    codes = cluster_codes(rows.item[judged], rows=judged.size)
+    own, codes = scores.cells[judged], cluster_codes(rows.item[judged], rows=judged.size)
     return {
-        rate: _mean_difference(gap @ rate_weights(rate), codes=codes)
+        rate: _mean_difference(
+            own @ rate_weights(rate) - positives(judge, rate=rate)[judged], codes=codes
+        )
         for rate in spoken_rates(judge)
     }
 

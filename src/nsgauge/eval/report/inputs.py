@@ -13,7 +13,7 @@ from nsgauge.errors import DataError
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.traits import Trait, codes_of, lean_triples, traits_of
 from nsgauge.protocol import CELLS
-from nsgauge.records import ScoreStatus
+from nsgauge.records import ScoreStatus, VerdictState
 
 _MISSING = -1
 
@@ -159,11 +159,12 @@ def _judge_columns(verdicts: pa.Table, *, judge: str, ids: pa.Array) -> JudgeCol
         column[at] = flags
         return column
 
+    asked = mine.filter(pc.not_equal(mine["state"], str(VerdictState.UNJUDGED)))["triple_id"]
     counts = pc.value_counts(mine["state"]).to_pylist()
     return JudgeColumns(
         judge=judge,
         labels=labels,
-        asked=spread(np.ones(at.size, dtype=bool)),
+        asked=np.asarray(pc.is_in(ids, value_set=pc.unique(asked))),
         unsafe=spread(labels.unsafe == 1),
         unsafe_known=spread(labels.unsafe_known),
         unsafe_votes=spread(labels.unsafe_votes),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nsgauge.eval.rates import RateEstimate
 from nsgauge.eval.report.columns import JudgeColumns
-from nsgauge.eval.report.estimates import judge_estimates, rate_bounds, spoken_rates
+from nsgauge.eval.report.estimates import pool_estimates, rate_bounds, spoken_rates
 from nsgauge.eval.report.groups import Group, everything, report_groups
 from nsgauge.eval.report.inputs import Rows
 from nsgauge.protocol import Rate
@@ -19,8 +19,9 @@ class JudgeRow:
         benchmark: None for the pool of all benchmarks.
         vllm: None for the pool of all VLLMs.
         rows: Triples in the group.
-        asked: Of those, the ones with any verdict of this judge.
-        rates: On the rows that it answered; empty if none.
+        asked: Of those, the ones that this judge was asked about, whether it answered or not.
+        rates: That it gives the group, or would give it where it saw a part; those that none of
+            its answers decides are left out.
         bounds: Per rate, the lowest and highest value that the missing answers allow.
         uneven_draw: Whether the judge saw a part of the rows, drawn with unequal probabilities:
             where these aren't declared, its rates certify nothing.
@@ -53,14 +54,13 @@ class JudgeSummary:
 
     @property
     def silent_states(self) -> dict[str, int]:
-        """The states that carry no label, with their counts."""
-        return {
-            state: count for state, count in self.states.items() if state != VerdictState.ANSWERED
-        }
+        """The states of questions that were asked and gave no label, with their counts."""
+        others = (VerdictState.ANSWERED, VerdictState.UNJUDGED)
+        return {state: count for state, count in self.states.items() if state not in others}
 
     @property
     def unanswered(self) -> int:
-        """Votes that carry no label."""
+        """Questions without a label."""
         return sum(self.silent_states.values())
 
 
@@ -85,7 +85,7 @@ def _judge_row(judge: JudgeColumns, *, group: Group, rows: Rows) -> JudgeRow:
         vllm=group.vllm,
         rows=group.at.size,
         asked=int(judge.asked[group.at].sum()),
-        rates=judge_estimates(judge, at=group.at, item=rows.item),
+        rates=pool_estimates(judge, at=group.at, item=rows.item),
         bounds={rate: ends for rate, ends in bounds.items() if ends is not None},
         uneven_draw=judge.drawn_unevenly(group.at),
     )

@@ -19,7 +19,6 @@ from nsgauge.eval.report.contents import Report
 from nsgauge.eval.report.decision_words import kind_title, said
 from nsgauge.eval.report.exhibits import Exhibit
 from nsgauge.eval.report.figures import inline_svg
-from nsgauge.eval.report.headline import Basis, HeadlineRow
 from nsgauge.eval.report.page_words import page_words
 from nsgauge.eval.report.rate_words import worst_audited
 from nsgauge.eval.report.side_by_side import SideBySide
@@ -92,12 +91,6 @@ def render_comparison(found: SideBySide) -> str:
     return template.render(found=found, titles=RATE_TITLES, style=_style())
 
 
-def standing(row: HeadlineRow) -> str:
-    """The one word that says what a line of the headline table rests on."""
-    statuses = [estimate.status.value for estimate in row.best.values()]
-    return statuses[0] if statuses and row.basis is not Basis.NO_UNSEEN else Basis.NO_UNSEEN.value
-
-
 def _style() -> Markup:
     text = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
     return Markup(text)  # noqa: S704 - our own file, with no data in it
@@ -123,7 +116,6 @@ def _environment() -> Environment:
         "of": _of,
         "bounds": _bounds,
         "unanswered": phrases.listed,
-        "standing": standing,
         "kind_title": kind_title,
         "said": said,
         "by_benchmark": partial(_blocks, name="benchmark"),

@@ -156,7 +156,9 @@ def _facts(report: Report) -> tuple[Fact, ...]:
 def _findings(report: Report) -> tuple[str, ...]:
     """The sentences that a reader in a hurry needs; the sections repeat them in context."""
     reference = report.overview.reference
-    rates = report.headline and rate_words.rates_finding(report.headline.rows[-1].best)
+    rates = report.headline and rate_words.rates_finding(
+        report.headline.rows[-1].best, noun="unseen response"
+    )
     if report.headline is None:
         rates = rate_words.judge_finding(report.judges, reference=reference)
     uneven = rate_words.uneven_finding(report.judges, reference=reference)

@@ -7,7 +7,15 @@ from nsgauge.eval.paired import Paired
 from nsgauge.eval.rates import RateEstimate
 from nsgauge.eval.report.contents import Report
 from nsgauge.eval.report.headline import HeadlineRow
-from nsgauge.eval.report.phrases import count, decimal, ends, percent, points, visible
+from nsgauge.eval.report.phrases import (
+    count,
+    decimal,
+    ends,
+    percent,
+    points,
+    visible,
+    words_of,
+)
 from nsgauge.eval.report.side_by_side import PairedRate, SideBySide
 from nsgauge.protocol import RATE_TITLES
 
@@ -55,9 +63,12 @@ def headline_paper(report: Report) -> PaperTable | None:
         withheld = report.transport is not None and report.transport.failed(line)
         best = {} if withheld else line.best
         cells = tuple(_with_range(best.get(rate)) for rate in rates)
-        rows.append((*_place(line), count(line.judged), count(line.judged + line.unjudged), *cells))
-    header = ("Benchmark", "VLLM", "judged", "scored", *(RATE_TITLES[rate] for rate in rates))
-    return PaperTable(header=header, rows=tuple(rows), names=2)
+        standing = "too strange" if withheld else words_of(line.standing)
+        counts = (count(line.judged), count(line.judged + line.unjudged))
+        rows.append((*_place(line), standing, *counts, *cells))
+    titles = (RATE_TITLES[rate] for rate in rates)
+    header = ("Benchmark", "VLLM", "standing", "judged", "scored", *titles)
+    return PaperTable(header=header, rows=tuple(rows), names=3)
 
 
 def comparison_paper(found: SideBySide) -> PaperTable:
