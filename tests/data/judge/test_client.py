@@ -71,10 +71,25 @@ def test_an_answer_without_a_label_is_a_state_and_is_not_bought_again(name, benc
     assert {(v.safety, v.grounding) for v in bench.votes(data).values()} == {(None, None)}
 
 
-@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
-def test_a_filter_before_the_judge_is_a_state_too(code, bench):
-    error = {"error": {"message": "no", "code": code}}
-    server = bench.serve(lambda _: bench.Told(status=400, body=error))
+# The last as OpenRouter says it: openrouter.ai/docs/api/reference/errors-and-debugging.
+FILTERS = {
+    "openai": (400, {"message": "no", "code": "content_filter"}),
+    "azure": (400, {"message": "no", "code": "content_policy_violation"}),
+    "openrouter": (
+        403,
+        {
+            "message": "Your chosen model requires moderation and your input was flagged",
+            "code": 403,
+            "metadata": {"reasons": ["violence"], "flagged_input": "...", "provider_name": "x"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_before_the_judge_is_a_state_too(name, bench):
+    status, error = FILTERS[name]
+    server = bench.serve(lambda _: bench.Told(status=status, body={"error": error}))
     data = bench.data(3)
     assert bench.judge(data, bench.recipe(server)).states == {"filtered": 3}
     assert bench.judge(data, bench.recipe(server)).calls == 0

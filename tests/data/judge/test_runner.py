@@ -156,7 +156,7 @@ def test_a_question_that_is_refused_fails_alone_and_is_asked_again(bench):
     assert (run.calls, run.states) == (1, {"answered": 8})
 
 
-@pytest.mark.parametrize(("status", "calls"), [(401, 1), (404, 1), (500, 6)])
+@pytest.mark.parametrize(("status", "calls"), [(401, 1), (402, 1), (403, 1), (404, 1), (500, 6)])
 def test_a_run_against_a_closed_door_ends_soon_and_says_why(status, calls, bench, monkeypatch):
     monkeypatch.setattr("nsgauge.data.judge.asking._FIRST_WAIT", 0.001)
     server = bench.serve(lambda _: bench.Told(status=status, body={"error": {"message": "away"}}))

@@ -27,8 +27,11 @@ LONGEST_PAUSE = 3600.0
 
 _ALTERNATIVES = 8
 _OVERLOADED = frozenset({408, 409, 425, 429})
-_REFUSED_ENTRY = frozenset({401, 403, 404, 405})
+_REFUSED_ENTRY = frozenset({401, 402, 403, 404, 405})
+"""402: out of credit; OpenRouter and others, where OpenAI says 429 `insufficient_quota`."""
 _FILTER_CODES = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
+_FLAGGED_SIGNS = ("flagged_input", "nput was flagged", "nput flagged", *_FILTER_CODES)
+"""How OpenRouter says, with 403, that its moderation keeps a question from the model."""
 _SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured")
 
 
@@ -175,10 +178,13 @@ def _refused(error: openai.APIStatusError, *, structured: bool) -> Reply:
         raise EntryError(text) from error
     if error.status_code in _OVERLOADED or error.status_code >= 500:
         raise ComplaintError(text, pause=_pause(error)) from error
+    told = f"{error.code} {error.body}"
+    # A 403 speaks of the key, except where it names this question.
+    signs = _FLAGGED_SIGNS if error.status_code in _REFUSED_ENTRY else _FILTER_CODES
+    if any(sign in told for sign in signs):
+        return Reply(content=None, finish_reason="content_filter", structured=structured)
     if error.status_code in _REFUSED_ENTRY:
         raise EntryError(text) from error
-    if any(code in f"{error.code} {error.body}" for code in _FILTER_CODES):
-        return Reply(content=None, finish_reason="content_filter", structured=structured)
     raise QuestionError(text) from error
 
 
