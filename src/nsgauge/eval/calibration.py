@@ -12,9 +12,10 @@ from scipy import sparse
 
 from nsgauge.errors import StatisticsError
 from nsgauge.eval.agreement import check_probability
-from nsgauge.eval.clusters import Clusters, cluster_codes, mean_variance
+from nsgauge.eval.clusters import Clusters, cluster_codes
 from nsgauge.eval.corp import ReliabilityCurve, corp
-from nsgauge.eval.intervals import Bounded, t_quantile
+from nsgauge.eval.differences import mean_difference
+from nsgauge.eval.intervals import Bounded
 from nsgauge.eval.smooth import CELLS_OF_UNIT, cell_of, smooth_ece
 from nsgauge.eval.tally import (
     Positives,
@@ -152,7 +153,9 @@ def reliability(
         rows=len(probability),
         positives=int(positive.sum()),
         mean_probability=float(probability.mean()),
-        mean_excess=_mean_excess(probability - positive, codes=codes),
+        mean_excess=mean_difference(probability - positive, codes=codes, probability=probability)[
+            0
+        ],
         curve=curve,
         bins=_bins(counts),
         brier=float(parts.score[0]),
@@ -176,17 +179,6 @@ def _against_null(values: Float[np.ndarray, " draws"]) -> CalibrationError:
         null_high=float(np.quantile(null, 0.95)),
         p_value=(1 + int((null >= value).sum())) / (1 + len(null)),
     )
-
-
-def _mean_excess(
-    residual: Float[np.ndarray, " rows"], *, codes: Int[np.ndarray, " rows"]
-) -> Bounded:
-    mean = float(residual.mean())
-    variance = mean_variance(residual - mean, codes=codes)
-    if variance is None:
-        return Bounded(mean, None, None)
-    half = t_quantile(0.95, freedom=int(codes.max())) * variance**0.5
-    return Bounded(mean, max(-1.0, mean - half), min(1.0, mean + half))
 
 
 def _masses(counts: Tally, *, positives: Positives) -> Float[np.ndarray, "draws grid"]:

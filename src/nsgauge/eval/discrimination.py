@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy import optimize, stats
 
 from nsgauge.eval.intervals import Bounded, Interval, normal_quantile, wilson
 
@@ -22,8 +22,14 @@ def auroc(
         codes: The row's cluster, numbered from zero.
         confidence: Of the interval, in (0, 1).
 
+    The interval spans two: DeLong's, symmetric on the logit scale, which takes the scores as they
+    are but trusts the spread of a handful of rows; and Newcombe's, which holds with few rows of a
+    class but takes the scores to be of a common kind. Clusters lessen the rows of the latter by as
+    much as they add to the variance of the former.
+
     Source: DeLong, DeLong and Clarke-Pearson 1988 by the ranks of Sun and Xu 2014; Obuchowski 1997
-    for clusters; the interval is symmetric on the logit scale.
+    for clusters; Newcombe 2006, "Confidence intervals for an effect size measure based on the
+    Mann-Whitney statistic. Part 2", method 5.
     """
     if not positive.any() or positive.all():
         return None
@@ -36,7 +42,11 @@ def auroc(
     centre = float(np.log(value / (1 - value)))
     half = normal_quantile(confidence) * variance**0.5 / (value * (1 - value))
     low, high = (float(1 / (1 + np.exp(-(centre + shift)))) for shift in (-half, half))
-    return Bounded(value, low, high)
+    alone = _variance(placed, positive=positive, codes=np.arange(len(positive)))
+    effect = max(1.0, variance / alone) if alone else 1.0
+    sizes = np.array([positive.sum(), (~positive).sum()]) / effect
+    wide = _newcombe(value, sizes=sizes, quantile=normal_quantile(confidence))
+    return Bounded(value, min(low, wide.low), max(high, wide.high))
 
 
 def placements(
@@ -98,6 +108,17 @@ def _variance(
     upper, lower = (held / (held - 1) * float(s @ s) for s, held in zip(sums, holding, strict=True))
     variance = upper + lower + 2 * count / (count - 1) * float(sums[0] @ sums[1])
     return variance if variance > 0 else None
+
+
+def _newcombe(value: float, *, sizes: Float[np.ndarray, " classes"], quantile: float) -> Interval:
+    """All areas that `value`, in (0, 1), is at most `quantile` standard errors away from."""
+
+    def excess(area: float) -> float:
+        more = (sizes.sum() / 2 - 1) * ((1 - area) / (2 - area) + area / (1 + area))
+        variance = area * (1 - area) * (1 + more) / sizes.prod()
+        return float(abs(value - area) - quantile * max(variance, 0.0) ** 0.5)
+
+    return Interval(optimize.brentq(excess, 0, value), optimize.brentq(excess, value, 1))
 
 
 def _widest(

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nsgauge.eval.clusters import Clusters, cluster_codes, mean_variance
+from nsgauge.eval.differences import mean_difference
 from nsgauge.eval.discrimination import placements
 from nsgauge.eval.intervals import Bounded, t_quantile
 
@@ -42,26 +43,24 @@ def paired_means(
 ) -> Paired | None:
     """Compare two means, of labels or of probabilities; None without rows.
 
-    One more row that differs each way enters the variance, so that two sides that always agree
-    here aren't taken to agree everywhere.
-
     Args:
         first: One side's labels or probabilities, in [0, 1].
         second: The other's, on the same rows.
         clusters: Item ids.
 
-    Source: Agresti and Min 2005, "Simple improved confidence intervals for comparing matched
-    proportions", for the two rows.
+    Source: `nsgauge.eval.differences.mean_difference`.
     """
     rows = len(first)
     if not rows:
         return None
     codes = cluster_codes(clusters, rows=rows)
-    count = int(codes.max()) + 1
-    gap = second - first
-    padded = np.append(gap, [1.0, -1.0])
-    variance = mean_variance(padded - padded.mean(), codes=np.append(codes, [count, count + 1]))
-    return _paired(float(first.mean()), float(second.mean()), codes=codes, variance=variance)
+    return Paired(
+        rows=rows,
+        items=int(codes.max()) + 1,
+        first=float(first.mean()),
+        second=float(second.mean()),
+        difference=mean_difference(second - first, codes=codes)[0],
+    )
 
 
 def paired_auroc(

@@ -6,12 +6,12 @@ from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from nsgauge.eval.census import share_interval
-from nsgauge.eval.clusters import Clusters, cluster_codes, design_effect, mean_size, scarcest
+from nsgauge.eval.clusters import Clusters, cluster_codes, design_effect, scarcest
+from nsgauge.eval.differences import mean_difference
 from nsgauge.eval.guarantee import binomial_tail
-from nsgauge.eval.intervals import Bounded, t_quantile
+from nsgauge.eval.intervals import Bounded
 from nsgauge.eval.plus_two import SCARCE
 
 MARGIN = 0.1
@@ -81,8 +81,7 @@ def verdict_shares(
         positive: The reference's answer.
         clusters: Item ids.
 
-    Source: Agresti and Min 2005 for the difference of paired shares: half a row is added to each of
-    the four kinds of rows, which keeps the interval open where verdicts and answers never differ.
+    The difference has the interval of `mean_difference`.
     """
     codes = cluster_codes(clusters, rows=len(verdict))
     gap = verdict.astype(np.float64) - positive
@@ -94,7 +93,7 @@ def verdict_shares(
         hits=int((verdict & positive).sum()),
         precision=_share(positive[verdict], codes=codes[verdict]),
         recall=_share(verdict[positive], codes=codes[positive]),
-        difference=_difference(gap, codes=codes)[0] if len(gap) else None,
+        difference=mean_difference(gap, codes=codes)[0] if len(gap) else None,
     )
 
 
@@ -111,7 +110,7 @@ def promise_p_value(
     Args:
         verdict: Whether the probability reached the threshold.
         positive: The reference's answer.
-        promise: What is tested. The rate is tested on both sides by `verdict_shares`' difference,
+        promise: What is tested. The rate is tested on both sides by `mean_difference`,
             precision and recall for a shortfall by the binomial at the effective number of rows.
         wanted: The precision or recall promised, in (0, 1]; not read for the rate.
         clusters: Item ids.
@@ -122,7 +121,7 @@ def promise_p_value(
     codes = cluster_codes(clusters, rows=len(verdict))
     if promise is Promise.RATE:
         gap = verdict.astype(np.float64) - positive
-        return _difference(gap, codes=codes)[1] if len(gap) else None
+        return mean_difference(gap, codes=codes)[1] if len(gap) else None
     counted, found = (verdict, positive) if promise is Promise.PRECISION else (positive, verdict)
     labels = found[counted].astype(np.float64)
     if not labels.size:
@@ -191,23 +190,3 @@ def _share(
     items = np.unique(codes, return_inverse=True)[1]
     wide = share_interval(found.astype(np.float64), codes=items, confidence=_CONFIDENCE)
     return Bounded(float(found.mean()), *(wide or (None, None)))
-
-
-def _difference(
-    gap: Float[np.ndarray, " rows"], *, codes: Int[np.ndarray, " rows"]
-) -> tuple[Bounded, float | None]:
-    """The mean of `gap` with its interval and the p-value of zero."""
-    value, items = float(gap.mean()), int(codes.max()) + 1
-    if items < 2:
-        return Bounded(value, None, None), None
-    # The two extra clusters are as heavy as a cluster here; their squares add up to one row's.
-    weight = mean_size(codes)
-    total = len(gap) + 2 * weight
-    centre = float(gap.sum()) / total
-    extra = weight * (np.array([0.5, -0.5]) * 2**0.5 - centre)
-    sums = np.append(np.bincount(codes, weights=gap - centre), extra)
-    error = float(np.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums))) / total
-    half = t_quantile(_CONFIDENCE, freedom=items + 1) * error
-    low, high = max(-1.0, centre - half), min(1.0, centre + half)
-    p_value = float(2 * stats.t.sf(abs(centre) / error, items + 1))
-    return Bounded(value, min(low, value), max(high, value)), p_value

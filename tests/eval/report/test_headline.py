@@ -36,8 +36,9 @@ def test_a_census_shows_the_judge_and_the_classifier_with_their_difference(world
     assert row.naive[Rate.UNSAFE] == pytest.approx(0.4, abs=1e-6)
     gap = row.difference[Rate.UNSAFE]
     assert gap.value == pytest.approx(-0.1, abs=1e-6)
-    spread = np.std([0.2, -0.4, 0.1, -0.3], ddof=1) / 2
-    assert (gap.high - gap.low) / 2 == pytest.approx(3.182446 * spread, rel=1e-4)
+    # The probabilities' own spread, which is wider here than that of four rows and two.
+    spread = (0.2 * 0.8 + 0.6 * 0.4 + 0.1 * 0.9 + 0.7 * 0.3) ** 0.5 / 4
+    assert (gap.high - gap.low) / 2 == pytest.approx(2.570582 * spread, rel=1e-4)
     assert row.best is row.judge
 
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Float
 
-from nsgauge.eval.clusters import cluster_codes, mean_variance
-from nsgauge.eval.intervals import t_quantile
+from nsgauge.eval.clusters import cluster_codes
+from nsgauge.eval.differences import mean_difference
 from nsgauge.eval.rates import MINIMUM_JUDGED, RateEstimate, RateStatus, Undeclared, estimate_rates
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.estimates import (
@@ -21,7 +20,6 @@ from nsgauge.eval.report.groups import Group, report_groups
 from nsgauge.eval.report.inputs import Rows
 from nsgauge.protocol import RATES, Rate, rate_weights
 
-_CONFIDENCE = 0.95
 _GROUPS_FOR_BIAS = 5
 _SURE = (RateStatus.JUDGED, RateStatus.CENSUS)
 _SURENESS = (RateStatus.TRANSPORTED, RateStatus.INSUFFICIENT, *_SURE)
@@ -232,19 +230,16 @@ def _differences(
     judged: Members, *, scores: ScoreColumns, judge: JudgeColumns, rows: Rows
 ) -> dict[Rate, Difference]:
     """Classifier less judge per rate, rows paired, items drawn as one."""
-    own, codes = scores.cells[judged], cluster_codes(rows.item[judged], rows=judged.size)
-    return {
-        rate: _mean_difference(
-            own @ rate_weights(rate) - positives(judge, rate=rate)[judged], codes=codes
+    codes = cluster_codes(rows.item[judged], rows=judged.size)
+    found = {}
+    for rate in spoken_rates(judge):
+        own = scores.cells[judged] @ rate_weights(rate)
+        gap = own - positives(judge, rate=rate)[judged]
+        bounded, _ = mean_difference(gap, codes=codes, probability=own)
+        # One item says nothing of others.
+        found[rate] = Difference(
+            value=bounded.value,
+            low=-1.0 if bounded.low is None else bounded.low,
+            high=1.0 if bounded.high is None else bounded.high,
         )
-        for rate in spoken_rates(judge)
-    }
-
-
-def _mean_difference(gap: Float[np.ndarray, " members"], *, codes: Members) -> Difference:
-    value = float(gap.mean())
-    variance = mean_variance(gap - value, codes=codes)
-    if variance is None:
-        return Difference(value=value, low=-1.0, high=1.0)
-    half = t_quantile(_CONFIDENCE, freedom=int(codes.max())) * variance**0.5
-    return Difference(value=value, low=max(-1.0, value - half), high=min(1.0, value + half))
+    return found
