@@ -18,6 +18,10 @@ from nsgauge.errors import BundleError
 HEADS, ADAPTERS = "heads.safetensors", "lora.safetensors"
 
 
+OWN_HUB = {"name": "own", "hub": {"model": "local-dir:/tmp/own", "pretrained": "x"}}
+"""Towers from where the bundle's author likes; with them would come a tokenizer's code."""
+
+
 def refused(path: Path, *, saying: str) -> None:
     with pytest.raises(BundleError, match=saying) as caught:
         load_bundle(path)
@@ -134,6 +138,8 @@ def test_another_format_is_refused_not_guessed_at(copied: Path, found: object):
         ("preset.weights.image.package", "os.path", "preset.weights.image.package"),
         ("preset.hub", {"model": "a", "pretrained": "b"}, "preset: .*`hub` brings its own"),
         ("network.channels.language", {}, "language_preset goes with network.channels.language"),
+        ("preset", OWN_HUB, "preset.hub.model"),
+        ("preset.open_clip.vision_cfg.timm_model_name", "hf-hub:a/b", "is no trunk of timm's"),
         ("windows.max_windows", 10**9, "windows.max_windows"),
         ("name", None, "name"),
     ],

@@ -22,8 +22,6 @@ from nsgauge.settings import Settings
 LAYERS_LIMIT = 256
 SIZE_LIMIT = 2**20
 """Of every other number in a shape."""
-# A trunk is looked up in timm by its name; anything with a colon or a slash is fetched.
-TRUNK_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 Shape = VitShape | SiglipShape | TextShape
 
@@ -201,8 +199,7 @@ def _image(stored: StoredTowers, *, preset: Preset) -> ImageTower:
         if isinstance(stored.image, VitShape):
             return VitTower(stored.image, normalisation=normalisation, patch_grid=grid)
         return SiglipTower(stored.image, normalisation=normalisation, patch_grid=grid)
-    configuration = preset.open_clip or {}
-    name = configuration.get("vision_cfg", {}).get("timm_model_name")
-    if not isinstance(name, str) or not set(name) <= TRUNK_LETTERS:
-        raise ValueError(f"no transformer, and {name!r} is no trunk of timm's")
-    return image_tower(image_alone(configuration), normalisation=normalisation, patch_grid=grid)
+    if preset.open_clip is None:
+        raise ValueError("no transformer, and the preset describes no trunk of timm's")
+    trunk = image_alone(preset.open_clip)
+    return image_tower(trunk, normalisation=normalisation, patch_grid=grid)

@@ -95,10 +95,14 @@ class PackagedWeights(Settings):
 
 
 class HubModel(Settings):
-    """A model and a tag of pretrained weights, both as open_clip names them."""
+    """A model and a tag of pretrained weights, both as open_clip names them.
 
-    model: str
-    pretrained: str
+    Neither may be a path or an address, which open_clip takes too: a bundle would choose whose
+    code reads its tokenizer.
+    """
+
+    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    pretrained: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 
 
 class LocalModel(Settings):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import open_clip
 import pytest
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from nsgauge.errors import SettingsError
@@ -212,3 +213,33 @@ def test_the_vocabulary_has_clips_size_and_its_merges_in_rank_order():
     assert len(parts.merges) == 48894
     # Each merge makes the token of its rank, after 256 bytes and 256 bytes that end a word.
     assert all(parts.vocabulary["".join(m)] == 512 + rank for rank, m in enumerate(parts.merges))
+
+
+@pytest.mark.parametrize("by", ["tokenizer_kwargs", "auto_map"])
+def test_a_directory_whose_tokenizer_runs_code_of_its_own_is_refused(by, directory, hub, tmp_path):
+    ran = tmp_path / "ran"
+    (directory / "payload.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Own: pass\n")
+    own = {"auto_map": {"AutoTokenizer": ["payload.Own", None]}, "tokenizer_class": "Own"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(own), encoding="utf-8")
+    path = directory / "open_clip_config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": "own"}
+    if by == "tokenizer_kwargs":
+        content["model_cfg"]["text_cfg"] |= {by: {"trust_remote_code": True}}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(SettingsError, match=by):
+        reference_of(hub, tower_directory=directory)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("model", ["local-dir:/x", "hf-hub:a/b", "../x", "/x", "", "a b", "-x"])
+def test_a_hub_model_is_a_name_that_open_clip_knows_and_no_address(model):
+    with pytest.raises(ValidationError, match=r"hub\.model"):
+        Preset.model_validate({"name": "own", "hub": {"model": model, "pretrained": "x"}})
+    with pytest.raises(ValidationError, match=r"hub\.pretrained"):
+        Preset.model_validate({"name": "own", "hub": {"model": "ViT-B-32", "pretrained": model}})
+
+
+def test_every_name_and_tag_of_open_clip_is_allowed():
+    for model, tag in open_clip.list_pretrained():
+        Preset.model_validate({"name": "own", "hub": {"model": model, "pretrained": tag}})

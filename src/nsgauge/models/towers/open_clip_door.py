@@ -30,6 +30,8 @@ from nsgauge.models.towers.reference import (
     Reference,
 )
 
+_TRUNK_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+"""A trunk is looked up in timm by its name; anything with a colon or a slash is fetched."""
 # What open_clip, timm and transformers let through on a configuration or weights that don't fit.
 UNFIT = (
     OSError,
@@ -227,6 +229,7 @@ def _packaged_text(configuration: dict[str, Any], *, weights: PackagedWeights) -
 
 def _image_and_text(configuration: dict[str, Any], *, files: TextFiles) -> nn.Module:
     configuration["text_cfg"]["hf_model_name"] = str(files.weights.parent)
+    _check_trunk(configuration["vision_cfg"].get("timm_model_name"))
     model: nn.Module = _open_clip().model.CustomTextCLIP(**configuration)
     _load_text_transformer(model, path=files.weights)
     return model
@@ -236,6 +239,7 @@ def image_alone(configuration: dict[str, Any]) -> nn.Module:
     """The image side as CustomTextCLIP would build it, of a trunk of timm's."""
     open_clip = _open_clip()
     vision = open_clip.CLIPVisionCfg(**configuration["vision_cfg"])
+    _check_trunk(vision.timm_model_name)
     visual = open_clip.timm_model.TimmModel(
         vision.timm_model_name,
         embed_dim=configuration["embed_dim"],
@@ -245,6 +249,12 @@ def image_alone(configuration: dict[str, Any]) -> nn.Module:
         pretrained=vision.timm_model_pretrained,
     )
     return nn.ModuleDict({"visual": visual})
+
+
+def _check_trunk(name: object) -> None:
+    """Refuse what timm would fetch from somewhere: `hf-hub:someone/model`, `local-dir:...`."""
+    if not isinstance(name, str) or not set(name) <= _TRUNK_LETTERS:
+        raise ValueError(f"{name!r} is no trunk of timm's")
 
 
 def _one_line(error: Exception) -> str:
