@@ -28,7 +28,7 @@ from nsgauge.train.corpus import load_corpus
 from nsgauge.train.features import corpus_logits
 from nsgauge.train.fit import train
 from nsgauge.train.module import NetworkModule
-from nsgauge.train.recipe import TeacherSettings
+from nsgauge.train.recipe import Recipe, TeacherSettings
 
 WEIGHTS = ("lora.safetensors", "heads.safetensors")
 
@@ -222,6 +222,64 @@ def test_a_stopped_training_resumes_to_the_same_weights(
         assert expected.keys() == found.keys()
         for key, value in expected.items():
             np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+@pytest.fixture
+def long_recipe(tiny_recipe):
+    """Overfits soon: the best epoch comes long before the last."""
+    content = tiny_recipe.model_dump(mode="json")
+    content["fusion"]["width"] = 64
+    content["optimisation"]["frozen"] |= {"epochs": 9, "patience": 9, "head_rate": 0.01}
+    content["optimisation"]["frozen"]["rows_per_step"] = 4
+    content["optimisation"]["adapted"]["epochs"] = 0
+    content["lora"] |= {"image": False, "text": False}
+    return Recipe.from_mapping(content, source="test")
+
+
+def test_a_run_that_does_no_better_goes_on_from_its_last_epoch_wherever_it_lies(
+    long_recipe, world, tmp_path, monkeypatch
+):
+    whole = train(long_recipe, data=world, out=tmp_path / "whole")
+    end_of_epoch = NetworkModule.on_train_epoch_end
+    begun: list[int] = []
+
+    def stop(module):
+        begun.append(module.current_epoch)
+        if module.current_epoch == 7 and len(begun) == 8:
+            raise RuntimeError("pulled the plug")
+        end_of_epoch(module)
+
+    monkeypatch.setattr(NetworkModule, "on_train_epoch_end", stop)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        train(long_recipe, data=world, out=tmp_path / "cut")
+    best = tmp_path / "cut.run" / "frozen" / "checkpoints" / "best.ckpt"
+    assert torch.load(best, weights_only=True)["epoch"] < 6  # noqa: TID251 - made just now
+    (tmp_path / "cut.run").rename(tmp_path / "moved.run")
+    resumed = train(long_recipe, data=world, out=tmp_path / "moved")
+    assert begun == [*range(8), 7, 8]
+    for name in WEIGHTS:
+        expected, found = load_file(whole.bundle / name), load_file(resumed.bundle / name)
+        assert expected.keys() == found.keys()
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+def test_a_training_that_replaces_a_bundle_resumes_too(long_recipe, world, tmp_path, monkeypatch):
+    out, begun = tmp_path / "bundle", []
+    train(long_recipe, data=world, out=out)
+    end_of_epoch = NetworkModule.on_train_epoch_end
+
+    def stop(module):
+        begun.append(module.current_epoch)
+        if len(begun) == 3:
+            raise RuntimeError("pulled the plug")
+        end_of_epoch(module)
+
+    monkeypatch.setattr(NetworkModule, "on_train_epoch_end", stop)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        train(long_recipe, data=world, out=out, overwrite=True)
+    assert train(long_recipe, data=world, out=out, overwrite=True).resumed
+    assert begun == [0, 1, 2, *range(2, 9)]
 
 
 def test_a_folder_that_no_training_made_is_left_alone(world, tiny_recipe, tmp_path):

@@ -20,12 +20,15 @@ def report(
     reference: Annotated[
         str | None, typer.Option(help="The judge to take as the truth; default: the teacher.")
     ] = None,
-    title: Annotated[str, typer.Option(help="Heading of the page.")] = (
-        "Safety and grounding report"
-    ),
+    title: Annotated[
+        str | None, typer.Option(help="Heading of the page.", show_default="of its own")
+    ] = None,
     cases: Annotated[
-        int, typer.Option(min=0, max=48, help="Disagreements shown with text and picture.")
-    ] = 16,
+        int | None,
+        typer.Option(
+            min=0, max=48, help="Disagreements shown with text and picture.", show_default="16"
+        ),
+    ] = None,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(help="Two score folders or judges to set side by side instead of a report."),
@@ -37,12 +40,19 @@ def report(
 
         if scores is not None:
             raise SettingsError("--compare names its score folders itself: leave --scores out")
+        if title is not None or cases is not None:
+            raise SettingsError("--title and --cases are of a report: leave them out of --compare")
         comparison_from_folders(data, sides=compare, out=out, reference=reference)
         console.say(f"comparison: {out / 'comparison.html'}")
         return
-    from nsgauge.eval.report.writing import report_from_folders
+    from nsgauge.eval.report.writing import CASES, TITLE, report_from_folders
 
     made = report_from_folders(
-        data, scores=scores, out=out, reference=reference, title=title, cases=cases
+        data,
+        scores=scores,
+        out=out,
+        reference=reference,
+        title=TITLE if title is None else title,
+        cases=CASES if cases is None else cases,
     )
     console.show_report(made, out=out)

@@ -70,7 +70,8 @@ def train(
         recipe: Everything that the training depends on.
         data: A data folder.
         out: Where the bundle goes.
-        overwrite: Replace a bundle that is there, and forget an earlier run.
+        overwrite: Replace a bundle that is there, and forget an earlier run; but this very run is
+            resumed if it didn't come to its end.
         progress: Show a progress bar.
         cache: Folder where frozen towers' tokens are kept for other trainings; None for none.
 
@@ -112,6 +113,7 @@ def train(
     manifest = _manifest(recipe, towers=towers, network=network, finish=finish, facts=facts)
     seen = corpus.item_keys(Side.TRAIN, Side.VALIDATION, Side.CALIBRATION)
     save_bundle(out, manifest=manifest, network=network.cpu(), seen_keys=seen, overwrite=overwrite)
+    state.finish()
     return TrainingResult(bundle=out, manifest=manifest, quality=finish.quality, resumed=resumed)
 
 

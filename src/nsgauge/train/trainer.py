@@ -6,7 +6,9 @@ import math
 import shutil
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -18,6 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from nsgauge.data.folders import new_file
 from nsgauge.errors import SettingsError
 from nsgauge.models.network import Network
 from nsgauge.train.corpus import Corpus
@@ -59,7 +62,7 @@ class RunState:
         """Make the folder this run's.
 
         Args:
-            fresh: Forget whatever run was there.
+            fresh: Forget whatever other run was there, or this one if it came to its end.
 
         Returns:
             Whether this very run was started before.
@@ -74,17 +77,28 @@ class RunState:
                 f"{self.folder} is there, but isn't the folder of a training: move it, or choose "
                 "another --out"
             )
-        if fresh:
+        known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+        own = known.get("key") == self.key
+        if fresh and (not own or known.get("finished")):
             shutil.rmtree(self.folder, ignore_errors=True)
-        started = note.is_file()
-        if started and json.loads(note.read_text(encoding="utf-8"))["key"] != self.key:
+            known = {}
+        if known and not own:
             raise SettingsError(
                 f"{self.folder} holds an unfinished run with another recipe, data or towers: "
                 "choose another --out, or pass --overwrite to start anew"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps({"key": self.key}) + "\n", encoding="utf-8")
-        return started
+        self._note(finished=bool(known.get("finished")))
+        return bool(known)
+
+    def finish(self) -> None:
+        """Say that the run came to its end: its bundle is written."""
+        self._note(finished=True)
+
+    def _note(self, *, finished: bool) -> None:
+        content = json.dumps({"key": self.key, "finished": finished})
+        with new_file(self.folder / STATE, overwrite=True) as part:
+            part.write_text(content + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +117,30 @@ class _Stage:
 
     @property
     def best(self) -> Path:
-        """The checkpoint that does best on validation; a committee's newest."""
+        """The checkpoint that does best on validation; a committee has none."""
         return self.folder / "checkpoints" / "best.ckpt"
 
     @property
     def done(self) -> Path:
         """Is there once the stage has ended."""
         return self.folder / "done"
+
+
+class _Snapshots(ModelCheckpoint):
+    """Lightning's, but a run's folder may be moved between two starts, or mounted elsewhere."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What the snapshot knew, its paths as they are now."""
+        moved = dict(state_dict, dirpath=self.dirpath)
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[name] = self._here(moved[name])
+        moved["best_k_models"] = {
+            self._here(path): score for path, score in moved["best_k_models"].items()
+        }
+        super().load_state_dict(moved)
+
+    def _here(self, path: str) -> str:
+        return str(Path(self.dirpath or "", Path(path).name)) if path else path
 
 
 class _Progress(RichProgressBar):
@@ -153,7 +184,7 @@ def run_training(
         used = vectors if stage.name == FROZEN else None
         if not stage.done.is_file():
             _run_stage(network, corpus=corpus, vectors=used, recipe=recipe, stage=stage)
-        _restore(network, path=stage.best)
+        _restore(network, path=stage.last if recipe.committee > 1 else stage.best)
 
 
 def wants_vectors(recipe: Recipe, *, state: RunState) -> bool:
@@ -216,22 +247,21 @@ def _trainer(recipe: Recipe, *, stage: _Stage) -> lightning.Trainer:
     monitor, mode = MONITORS[recipe.optimisation.selection]
     # A resumed stage must not delete what was logged before it was stopped.
     start = f"start-{len(list(logs.glob('csv/start-*')))}"
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            stage.best.parent,
-            filename=stage.best.stem,
-            # A committee has no rows to select on: the newest snapshot is kept.
-            monitor=None if recipe.committee > 1 else monitor,
-            mode=mode,
-            save_last=True,
-            save_top_k=1,
-            # After the epoch is over: a snapshot from within would have it trained again.
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-    ]
+    snapshots = partial(
+        _Snapshots,
+        stage.best.parent,
+        save_top_k=1,
+        # After the epoch is over: a snapshot from within would have it trained again.
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    # With `save_last` alone, the last would be that of the last epoch that was the best so far.
+    callbacks: list[Callback] = [snapshots(filename=stage.last.stem)]
+    # A committee has no rows to select on: its newest snapshot is its best.
     if recipe.committee == 1:
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=stage.settings.patience))
+        stopping = EarlyStopping(monitor, mode=mode, patience=stage.settings.patience)
+        best = snapshots(filename=stage.best.stem, monitor=monitor, mode=mode)
+        callbacks = [stopping, best, *callbacks]
     loggers: list[Logger] = [
         CSVLogger(logs, name="csv", version=start),
         TensorBoardLogger(logs, name="tensorboard", version=start),

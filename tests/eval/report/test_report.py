@@ -261,10 +261,20 @@ def test_rows_that_could_not_be_scored_are_counted_by_reason(simulated):
 def test_an_old_report_in_the_folder_leaves_no_stale_table(simulated, judged_world, tmp_path):
     write_report(build_report(simulated(8).inputs()), tmp_path)
     assert (tmp_path / "tables" / "headline.csv").exists()
-    (tmp_path / "notes.txt").write_text("mine")
+    others = [tmp_path / name for name in ("notes.txt", "tables/results.csv", "figures/arch.svg")]
+    for path in others:
+        path.write_text("mine")
     write_report(build_report(judged_world.inputs()), tmp_path)
     assert not (tmp_path / "tables" / "headline.csv").exists()
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert [path.read_text() for path in others] == ["mine"] * 3
+
+
+@pytest.mark.parametrize("name", ["triples.parquet", "manifest.json", "bundle.json"])
+def test_a_folder_that_holds_something_else_of_ours_gets_no_report(name, judged_world, tmp_path):
+    (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=name):
+        write_report(build_report(judged_world.inputs()), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_file_in_the_way_is_named(judged_world, tmp_path):

@@ -22,8 +22,16 @@ from nsgauge.protocol import RATE_TITLES, Rate
 _MOST_ROWS = 40
 
 
+FIGURES = (
+    "rates",
+    "audit",
+    *(f"{kind}_{axis}" for kind in ("reliability", "risk") for axis in AXES),
+)
+"""Names of all figures that a report may have."""
+
+
 def report_figures(report: Report) -> dict[str, str]:
-    """The SVG texts by name: `rates`, `audit`, and `reliability_` and `risk_` by axis."""
+    """The SVG texts by name, of `FIGURES` those that the report has."""
     drawn = {"rates": _rates(report), "audit": _audit(report)}
     figures = {name: svg for name, svg in drawn.items() if svg is not None}
     for axis in report.reliability:

@@ -11,7 +11,7 @@ from nsgauge.data.tables import data_fingerprint, iter_triples, read_verdicts
 from nsgauge.errors import DataError
 from nsgauge.eval.report.contents import Report, build_report
 from nsgauge.eval.report.csv_tables import report_tables
-from nsgauge.eval.report.drawings import report_figures
+from nsgauge.eval.report.drawings import FIGURES, report_figures
 from nsgauge.eval.report.exhibits import Exhibit, exhibits_of
 from nsgauge.eval.report.files import csv_text, json_text, write_whole
 from nsgauge.eval.report.inputs import ReportInputs
@@ -21,6 +21,11 @@ from nsgauge.eval.report.traits import ROWS_AT_ONCE, lean_folder
 
 PAGE = "report.html"
 NUMBERS = "report.json"
+TITLE = "Safety and grounding report"
+CASES = 16
+"""Disagreements on the page, unless told otherwise."""
+_OTHERS = ("triples.parquet", "manifest.json", "bundle.json")
+"""By one of these a data, score or bundle folder is known."""
 
 
 def write_report(
@@ -29,8 +34,8 @@ def write_report(
     """Write a report folder: report.html, report.json, tables/ and figures/*.svg.
 
     The tables are CSV; the headline is in Markdown and in LaTeX besides. Every file is written
-    whole, the page last. Tables and figures of an older report in the same folder that this one
-    doesn't have are removed; other files are left alone.
+    whole, the page last. Of an older report in the same folder the tables and figures that this one
+    doesn't have are removed, by their names; other files are left alone.
 
     Args:
         report: What to write.
@@ -41,14 +46,19 @@ def write_report(
         The path of the page.
 
     Raises:
-        DataError: `out` is a file.
+        DataError: `out` is a file, or a folder of ours that holds something else.
     """
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file is in the way; give a folder for the report")
+    taken = [name for name in _OTHERS if (out / name).exists()]
+    if taken:
+        raise DataError(f"{out}: holds {taken[0]}, so it is no report; give a folder of its own")
     figures = report_figures(report)
+    tables = report_tables(report)
     texts = {
         Path("tables", f"{name}.csv"): csv_text(table)
-        for name, table in report_tables(report).items()
+        for name, table in tables.items()
+        if table.rows
     }
     texts |= {Path("figures", f"{name}.svg"): svg for name, svg in figures.items()}
     paper = headline_paper(report)
@@ -56,10 +66,11 @@ def write_report(
         texts[Path("tables", "headline.md")] = markdown(paper)
         texts[Path("tables", "headline.tex")] = latex(paper)
     texts[Path(NUMBERS)] = json_text(report)
-    own = ("tables/*.csv", "tables/headline.md", "tables/headline.tex", "figures/*.svg")
-    for stale in {file for pattern in own for file in out.glob(pattern)}:
-        if stale.relative_to(out) not in texts:
-            stale.unlink()
+    own = {Path("tables", f"{name}.csv") for name in tables}
+    own |= {Path("tables", "headline.md"), Path("tables", "headline.tex")}
+    own |= {Path("figures", f"{name}.svg") for name in FIGURES}
+    for stale in own - set(texts):
+        (out / stale).unlink(missing_ok=True)
     for name, text in texts.items():
         write_whole(out / name, text=text)
     page = out / PAGE
@@ -73,8 +84,8 @@ def report_from_folders(
     scores: Path | None = None,
     out: Path,
     reference: str | None = None,
-    title: str = "Safety and grounding report",
-    cases: int = 16,
+    title: str = TITLE,
+    cases: int = CASES,
 ) -> Report:
     """Read a data folder and, if there is one, a score folder; write the report into `out`.
 
@@ -97,7 +108,16 @@ def report_from_folders(
         verdicts=read_verdicts(data),
         reference=reference,
         title=title,
-        command=_command(data, scores=scores, out=out, reference=reference),
+        command=shlex.join(
+            [
+                *("nsgauge", "report", "--data", str(data)),
+                *(("--scores", str(scores)) if scores is not None else ()),
+                *(("--reference", reference) if reference is not None else ()),
+                *(("--title", title) if title != TITLE else ()),
+                *(("--cases", str(cases)) if cases != CASES else ()),
+                *("--out", str(out)),
+            ]
+        ),
         cases=cases,
         provenance={"data": data.name, "data_fingerprint": fingerprint},
     )
@@ -144,11 +164,3 @@ def _with_scores(inputs: ReportInputs, *, scores: Path, fingerprint: str) -> Rep
         bundle=manifest.bundle,
         provenance={**inputs.provenance, **facts},
     )
-
-
-def _command(data: Path, *, scores: Path | None, out: Path, reference: str | None) -> str:
-    """The command line that makes this report again."""
-    words = ["nsgauge", "report", "--data", str(data)]
-    words += ["--scores", str(scores)] if scores is not None else []
-    words += ["--reference", reference] if reference is not None else []
-    return shlex.join([*words, "--out", str(out)])
