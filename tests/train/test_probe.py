@@ -102,3 +102,11 @@ def test_a_dead_channel_has_no_weight():
     probe, plain = (fit_probe(each, shares=shares, settings=SETTINGS) for each in (wide, features))
     assert not probe.weight[12:].any()
     np.testing.assert_allclose(told(probe, wide), told(plain, features), atol=1e-6)
+
+
+def test_rows_that_nothing_tells_apart_get_the_share_of_each_class():
+    features = np.repeat(np.arange(4.0)[:, None], 3, axis=1)[np.arange(100) % 4]
+    shares = np.eye(4)[[0] * 60 + [1] * 30 + [3] * 10]
+    probe = fit_probe(features, shares=shares, settings=ProbeSettings())
+    told = probe(torch.from_numpy(features).float()).softmax(dim=-1)
+    np.testing.assert_allclose(told[0], [0.6, 0.3, 0, 0.1], atol=1e-5)

@@ -24,7 +24,8 @@ def fit_probe(
 
     Features are brought to mean zero and variance one for the fit; the probe takes them as they
     are. Left out are those with fewer values than `VALUES_NEEDED` (of few rows, than half of the
-    rows), and those that deviate by less than `LEAST_DEVIATION` of the others' median.
+    rows), and those that deviate by less than `LEAST_DEVIATION` of the others' median. With none
+    left the probe says how common each class is.
 
     Args:
         features: Of the training rows, as `nsgauge.models.probe.probe_features` has them.
@@ -38,8 +39,12 @@ def fit_probe(
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     values = 1 + np.count_nonzero(np.diff(np.sort(features, axis=0), axis=0), axis=0)
     varied = values >= min(VALUES_NEEDED, max(2, len(features) // 2))
-    if varied.any():
-        varied &= deviation > LEAST_DEVIATION * np.median(deviation[varied])
+    if not varied.any():
+        # Nothing to tell the rows apart by: it says how common each class is.
+        probe = LinearProbe(settings, features=features.shape[1], classes=shares.shape[1])
+        probe.bias.copy_(torch.from_numpy(np.log(np.maximum(shares.mean(axis=0), 1e-6))))
+        return probe
+    varied &= deviation > LEAST_DEVIATION * np.median(deviation[varied])
     scaled = (features[:, varied] - mean[varied]) / deviation[varied]
     weight, bias = regression(scaled, shares=shares, c=settings.c)
     weight /= torch.from_numpy(deviation[varied])[:, None]

@@ -5,8 +5,10 @@ import pytest
 
 from nsgauge.eval.rates import RateStatus
 from nsgauge.eval.report.contents import build_report
+from nsgauge.eval.report.drawings import report_figures
 from nsgauge.eval.report.headline import Basis, headline_table
 from nsgauge.eval.report.inputs import join_rows
+from nsgauge.eval.report.page import render_page
 from nsgauge.eval.report.page_words import page_words
 from nsgauge.protocol import RATES, Rate
 
@@ -18,7 +20,9 @@ def headline_of(world, reference="human"):
 def headline_from(inputs, *, reference="human"):
     rows = joined(inputs)
     judge = rows.judge(reference) if reference else None
-    return headline_table(rows, scores=rows.scores, reference=judge)
+    found = headline_table(rows, scores=rows.scores, reference=judge)
+    assert found is not None
+    return found
 
 
 def joined(inputs):
@@ -151,3 +155,18 @@ def test_the_order_of_rows_does_not_matter(simulated):
     order = np.random.default_rng(1).permutation(inputs.scores.num_rows)
     shuffled = dataclasses.replace(inputs, scores=inputs.scores.take(order))
     assert headline_from(inputs) == headline_from(shuffled)
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_rates_that_the_classifier_never_learned_are_not_told(simulated, judged):
+    inputs = simulated(40).inputs(bundle={"unlearned": ["not_grounded"]})
+    if not judged:
+        inputs = dataclasses.replace(inputs, verdicts=inputs.verdicts.slice(0, 0))
+    report = build_report(inputs)
+    assert report.headline is not None
+    assert report.headline.rates == (Rate.UNSAFE,)
+    for row in report.headline.rows:
+        assert set(row.best) == set(row.naive) == {Rate.UNSAFE}
+    render_page(report, figures=report_figures(report))
+    other = dataclasses.replace(inputs, bundle={"unlearned": ["unsafe", "not_grounded"]})
+    assert build_report(other).headline is None

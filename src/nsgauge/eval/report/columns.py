@@ -90,6 +90,8 @@ class ScoreColumns:
         not_grounded_verdict: Likewise for `not_grounded`.
         item_seen: Whether the bundle was fitted in any way on this item or image.
         vllm_seen: Whether the bundle was trained on other answers of this VLLM.
+        unlearned: Of `unsafe` and `not_grounded` those that the bundle's teacher said nothing of:
+            probabilities of these mean nothing.
     """
 
     scored: Bool[np.ndarray, " rows"]
@@ -98,6 +100,7 @@ class ScoreColumns:
     not_grounded_verdict: Bool[np.ndarray, " rows"]
     item_seen: Bool[np.ndarray, " rows"]
     vllm_seen: Bool[np.ndarray, " rows"]
+    unlearned: frozenset[str] = frozenset()
 
     def probability(self, axis: str) -> Float[np.ndarray, " rows"]:
         """Probability of the positive class of `unsafe` or `not_grounded`."""

@@ -39,6 +39,7 @@ def pool_estimates(
     *,
     at: Members,
     item: Int[np.ndarray, " rows"],
+    rates: tuple[Rate, ...],
     cells: Float[np.ndarray, "members cells"] | None = None,
 ) -> dict[Rate, RateEstimate]:
     """The rates that the judge gives, or would give, the rows `at`.
@@ -54,12 +55,12 @@ def pool_estimates(
         judge: The judge's columns.
         at: Row numbers.
         item: Per row, its item.
+        rates: Of those that the judge speaks of.
         cells: The classifier's, of the rows `at`; None for the judge alone.
 
     Returns:
-        By rate that the judge speaks of; without `cells` only those that it decides on some row.
+        By rate; without `cells` only those that the judge decides on some row.
     """
-    rates = spoken_rates(judge)
     known = {rate: decided(judge, rate=rate)[at] for rate in rates}
     found: dict[Rate, RateEstimate] = {}
     if len({mask.tobytes() for mask in known.values()}) == 1 < len(rates):

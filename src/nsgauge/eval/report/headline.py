@@ -21,6 +21,11 @@ from nsgauge.eval.report.inputs import Rows
 from nsgauge.protocol import RATES, Rate, rate_weights
 
 _GROUPS_FOR_BIAS = 5
+_AXES_OF = {
+    Rate.UNSAFE: {"unsafe"},
+    Rate.NOT_GROUNDED: {"not_grounded"},
+    Rate.UNSAFE_GROUNDED: {"unsafe", "not_grounded"},
+}
 _SURE = (RateStatus.JUDGED, RateStatus.CENSUS)
 _SURENESS = (RateStatus.TRANSPORTED, RateStatus.INSUFFICIENT, *_SURE)
 
@@ -111,7 +116,7 @@ class Headline:
 
     Attributes:
         reference: The judge that the classifier is held against; None without verdicts.
-        rates: Which of the three the reference can speak of.
+        rates: Which of the three the reference can speak of and the classifier has learned.
         rows: One entry a group; pools after their members.
     """
 
@@ -149,30 +154,46 @@ def _is_checked(row: HeadlineRow) -> bool:
     return enough and all(estimate.status in _SURE for estimate in row.best.values())
 
 
-def headline_table(rows: Rows, *, scores: ScoreColumns, reference: JudgeColumns | None) -> Headline:
-    """The three rates of every group, judge and classifier side by side, on unseen rows."""
+def headline_table(
+    rows: Rows, *, scores: ScoreColumns, reference: JudgeColumns | None
+) -> Headline | None:
+    """The three rates of every group, judge and classifier side by side, on unseen rows.
+
+    Returns:
+        None where the classifier has learned nothing that the reference speaks of.
+    """
     rates = RATES if reference is None else spoken_rates(reference)
+    rates = tuple(rate for rate in rates if not _AXES_OF[rate] & scores.unlearned)
+    if not rates:
+        return None
     return Headline(
         reference=reference.judge if reference else None,
         rates=rates,
         rows=tuple(
-            _line(group, rows=rows, scores=scores, reference=reference)
+            _line(group, rows=rows, scores=scores, reference=reference, rates=rates)
             for group in report_groups(rows)
         ),
     )
 
 
 def _line(
-    group: Group, *, rows: Rows, scores: ScoreColumns, reference: JudgeColumns | None
+    group: Group,
+    *,
+    rows: Rows,
+    scores: ScoreColumns,
+    reference: JudgeColumns | None,
+    rates: tuple[Rate, ...],
 ) -> HeadlineRow:
     fresh = group.at[scores.fresh[group.at]]
-    judged, some = _judged(fresh, reference=reference)
+    judged, some = _judged(fresh, reference=reference, rates=rates)
     basis = _basis(rows=fresh.size, judged=judged, some=some)
-    rates = RATES if reference is None else spoken_rates(reference)
     own = scores.cells[fresh]
     difference: dict[Rate, Difference] = {}
     if reference is not None and basis is Basis.CENSUS:
-        difference = _differences(fresh, scores=scores, judge=reference, rows=rows)
+        difference = {
+            rate: _difference(fresh, rate=rate, scores=scores, judge=reference, rows=rows)
+            for rate in rates
+        }
     uneven = reference is not None and reference.drawn_unevenly(fresh)
     return HeadlineRow(
         benchmark=group.benchmark,
@@ -183,10 +204,10 @@ def _line(
         judged=judged,
         unjudged=fresh.size - judged,
         basis=basis,
-        judge=pool_estimates(reference, at=fresh, item=rows.item) if reference else {},
+        judge=pool_estimates(reference, at=fresh, item=rows.item, rates=rates) if reference else {},
         classifier={}
         if basis in {Basis.CENSUS, Basis.NO_UNSEEN}
-        else _classifier(fresh, scores=scores, reference=reference, rows=rows),
+        else _classifier(fresh, scores=scores, reference=reference, rows=rows, rates=rates),
         naive={rate: float((own @ rate_weights(rate)).mean()) for rate in rates if fresh.size},
         difference=difference,
         uneven_draw=uneven,
@@ -194,11 +215,13 @@ def _line(
     )
 
 
-def _judged(fresh: Members, *, reference: JudgeColumns | None) -> tuple[int, bool]:
+def _judged(
+    fresh: Members, *, reference: JudgeColumns | None, rates: tuple[Rate, ...]
+) -> tuple[int, bool]:
     """How many of the unseen rows the reference decides all rates of; and whether any of any."""
     if reference is None:
         return 0, False
-    known = [decided(reference, rate=rate)[fresh] for rate in spoken_rates(reference)]
+    known = [decided(reference, rate=rate)[fresh] for rate in rates]
     return int(np.all(known, axis=0).sum()), bool(np.any(known))
 
 
@@ -216,30 +239,33 @@ def _is_declared(judge: JudgeColumns | None, *, at: Members) -> bool:
 
 
 def _classifier(
-    fresh: Members, *, scores: ScoreColumns, reference: JudgeColumns | None, rows: Rows
+    fresh: Members,
+    *,
+    scores: ScoreColumns,
+    reference: JudgeColumns | None,
+    rows: Rows,
+    rates: tuple[Rate, ...],
 ) -> dict[Rate, RateEstimate]:
     """Corrected where some rows are judged, the classifier's own word where none is."""
     cells = scores.cells[fresh]
     if reference is None:
         nobody = np.full_like(cells, np.nan)
-        return dict(estimate_rates(nobody, scores=cells, design=Undeclared()).rates)
-    return pool_estimates(reference, at=fresh, item=rows.item, cells=cells)
+        found = estimate_rates(nobody, scores=cells, design=Undeclared()).rates
+        return {rate: found[rate] for rate in rates}
+    return pool_estimates(reference, at=fresh, item=rows.item, rates=rates, cells=cells)
 
 
-def _differences(
-    judged: Members, *, scores: ScoreColumns, judge: JudgeColumns, rows: Rows
-) -> dict[Rate, Difference]:
-    """Classifier less judge per rate, rows paired, items drawn as one."""
+def _difference(
+    judged: Members, *, rate: Rate, scores: ScoreColumns, judge: JudgeColumns, rows: Rows
+) -> Difference:
+    """Classifier less judge, rows paired, items drawn as one."""
+    own = scores.cells[judged] @ rate_weights(rate)
     codes = cluster_codes(rows.item[judged], rows=judged.size)
-    found = {}
-    for rate in spoken_rates(judge):
-        own = scores.cells[judged] @ rate_weights(rate)
-        gap = own - positives(judge, rate=rate)[judged]
-        bounded, _ = mean_difference(gap, codes=codes, probability=own)
-        # One item says nothing of others.
-        found[rate] = Difference(
-            value=bounded.value,
-            low=-1.0 if bounded.low is None else bounded.low,
-            high=1.0 if bounded.high is None else bounded.high,
-        )
-    return found
+    gap = own - positives(judge, rate=rate)[judged]
+    bounded, _ = mean_difference(gap, codes=codes, probability=own)
+    # One item says nothing of others.
+    return Difference(
+        value=bounded.value,
+        low=-1.0 if bounded.low is None else bounded.low,
+        high=1.0 if bounded.high is None else bounded.high,
+    )

@@ -116,7 +116,9 @@ def join_rows(inputs: ReportInputs) -> Rows:
         opens_with_refusal=triples["opens_with_refusal"].to_numpy(),
         traits=traits_of(triples, image_states=_image_states(inputs.scores, ids=ids)),
         judges=tuple(_judge_columns(inputs.verdicts, judge=name, ids=ids) for name in names),
-        scores=None if inputs.scores is None else _score_columns(inputs.scores, ids=ids),
+        scores=None
+        if inputs.scores is None
+        else _score_columns(inputs.scores, ids=ids, unlearned=_names(inputs.bundle, "unlearned")),
     )
 
 
@@ -185,7 +187,13 @@ def _inclusion(verdicts: pa.Table, *, ids: pa.Array) -> Float[np.ndarray, " rows
     return column
 
 
-def _score_columns(scores: pa.Table, *, ids: pa.Array) -> ScoreColumns:
+def _names(bundle: Mapping[str, object], key: str) -> frozenset[str]:
+    """A list of names in the provenance; none where a former version wrote it."""
+    found = bundle.get(key)
+    return frozenset(map(str, found)) if isinstance(found, list | tuple) else frozenset()
+
+
+def _score_columns(scores: pa.Table, *, ids: pa.Array, unlearned: frozenset[str]) -> ScoreColumns:
     at = positions(scores["triple_id"], within=ids, source="scores")
     if np.unique(at).size != at.size:
         raise DataError("the score folder names a triple twice; score into a fresh folder")
@@ -205,6 +213,7 @@ def _score_columns(scores: pa.Table, *, ids: pa.Array) -> ScoreColumns:
         not_grounded_verdict=_flags(scores["not_grounded_verdict"], at=at, rows=rows),
         item_seen=_flags(scores["item_seen"], at=at, rows=rows),
         vllm_seen=_flags(scores["vllm_seen"], at=at, rows=rows),
+        unlearned=unlearned,
     )
 
 

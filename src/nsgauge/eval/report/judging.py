@@ -79,13 +79,14 @@ def judge_summaries(rows: Rows) -> tuple[JudgeSummary, ...]:
 
 
 def _judge_row(judge: JudgeColumns, *, group: Group, rows: Rows) -> JudgeRow:
-    bounds = {rate: rate_bounds(judge, rate=rate, at=group.at) for rate in spoken_rates(judge)}
+    rates = spoken_rates(judge)
+    bounds = {rate: rate_bounds(judge, rate=rate, at=group.at) for rate in rates}
     return JudgeRow(
         benchmark=group.benchmark,
         vllm=group.vllm,
         rows=group.at.size,
         asked=int(judge.asked[group.at].sum()),
-        rates=pool_estimates(judge, at=group.at, item=rows.item),
+        rates=pool_estimates(judge, at=group.at, item=rows.item, rates=rates),
         bounds={rate: ends for rate, ends in bounds.items() if ends is not None},
         uneven_draw=judge.drawn_unevenly(group.at),
     )

@@ -38,7 +38,7 @@ def rates_finding(estimates: Mapping[Rate, RateEstimate], *, noun: str) -> str |
     over = _BASES[unsafe.status].format(rows=some(unsafe.rows, noun))
     text = f"{over}, the Unsafe Rate is {with_interval(unsafe)}"
     if grounded is None or grounded.value is None:
-        return f"{text}; how much of it is misreading is unknown, as nobody spoke of grounding."
+        return f"{text}; how much of it is misreading is unknown, for want of grounding verdicts."
     hint = ""
     if grounded.status is RateStatus.INSUFFICIENT and grounded.status is not unsafe.status:
         hint = ", a hint"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nsgauge.checkpoints.bundle import Bundle
+from nsgauge.data.consensus import Making
 from nsgauge.data.tables import count_triples, data_fingerprint
 from nsgauge.errors import ScoringError
 from nsgauge.eval.scoring.settings import ScoringSettings
@@ -121,6 +122,11 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
         "name": manifest.name,
         "preset": manifest.preset.name,
         "judges": list(manifest.training.judges),
+        "unlearned": [
+            axis
+            for axis, making in manifest.training.target_making.items()
+            if making == Making.UNSPOKEN
+        ],
         "vllms": list(manifest.training.vllms),
         "thresholds": manifest.thresholds.model_dump(),
         "threshold_target": manifest.training.recipe.get("thresholds"),
