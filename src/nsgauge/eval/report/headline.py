@@ -17,6 +17,7 @@ from nsgauge.eval.report.estimates import (
     spoken_rates,
 )
 from nsgauge.eval.report.groups import Group, report_groups
+from nsgauge.eval.report.inclusion import among_unseen
 from nsgauge.eval.report.inputs import Rows
 from nsgauge.protocol import RATES, Rate, rate_weights
 
@@ -166,6 +167,8 @@ def headline_table(
     rates = tuple(rate for rate in rates if not _AXES_OF[rate] & scores.unlearned)
     if not rates:
         return None
+    if reference is not None:
+        reference = among_unseen(reference, scores=scores, item=rows.item)
     return Headline(
         reference=reference.judge if reference else None,
         rates=rates,
