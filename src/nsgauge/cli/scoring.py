@@ -124,6 +124,10 @@ def score(
     console.show_scores(manifest, out=out)
     if resources.watch.rows:
         console.say(resources.watch.words())
+    elif engine is EngineName.LOCAL and manifest.rows:
+        console.say(
+            "nothing was left to score, and no picture was looked at again: --overwrite does both"
+        )
 
 
 def _check_engine(engine: EngineName, *, cluster: Mapping[str, object], estimate: bool) -> None:

@@ -93,7 +93,7 @@ def image_path(root: Path, relative: str) -> Path:
     Raises:
         ImageError: `unsafe_path`: empty, absolute, a URL, with NUL, or it leads out of `root`.
     """
-    refused = f"picture path {relative!r} refused: give a path inside {root}, relative to it"
+    refused = f"picture path {relative!r} refused: wanted one inside {root}, the image root"
     windows = PureWindowsPath(relative)
     outside = PurePosixPath(relative).is_absolute() or windows.drive or windows.root
     if not relative or "\0" in relative or "://" in relative or outside:

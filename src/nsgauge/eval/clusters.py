@@ -18,6 +18,7 @@ def cluster_codes(clusters: Clusters | None, *, rows: int) -> Int[np.ndarray, " 
     """
     if clusters is None:
         return np.arange(rows)
+    clusters = np.asarray(clusters)
     if clusters.shape != (rows,):
         raise ValueError(f"wanted one cluster for each of {rows} rows, got shape {clusters.shape}")
     return np.unique(clusters, return_inverse=True)[1].reshape(-1)

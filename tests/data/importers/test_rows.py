@@ -49,19 +49,23 @@ def test_pictures_are_copied_and_bad_ones_are_rejects(run_import, jsonl, tmp_pat
         "page.jpg",
         "gone.png",
         "../secret.png",
+        # As many harnesses write them; what lies inside the root is found all the same.
+        str(tmp_path / "pics" / "deep" / "a.png"),
+        str(tmp_path / "secret.png"),
+        str(tmp_path / "pics" / ".." / "secret.png"),
     ]
     rows = [{"prompt": "p", "response": str(n), "image": name} for n, name in enumerate(names)]
     path = jsonl(rows)
     outcome = run_import("table", path, image_root=str(tmp_path / "pics"))
     images = [t.image for t in outcome.triples]
-    assert images[0] == images[1] == images[4] is not None
+    assert images[0] == images[1] == images[4] == images[5] is not None
     assert images[2:4] == [None, None]
     assert (outcome.out / images[0]).is_file()
     assert outcome.summary.images == 1
     assert outcome.summary.rejects == {
         "image_missing": 1,
         "image_not_an_image": 1,
-        "image_unsafe_path": 1,
+        "image_unsafe_path": 3,
     }
 
 

@@ -52,3 +52,16 @@ def test_a_classifier_that_learned_the_labels_by_heart_fools_nobody_through_fold
 def test_what_is_no_cross_fit_is_refused(tables, folds, said):
     with pytest.raises(ValueError, match=said):
         clean_scores(tables, folds=folds, known=np.array([True, False]))
+
+
+def test_a_row_that_the_classifier_could_not_score_is_named():
+    judged = np.full((3, 4), np.nan)
+    judged[0] = [1, 0, 0, 0]
+    scores = cells(0.1, np.nan, 0.3)
+    with pytest.raises(ValueError, match=r"scores: row 1 is NaN.*leave such rows out"):
+        estimated(judged, scores=scores, design=SimpleRandom())
+
+
+def test_labels_of_another_shape_are_named():
+    with pytest.raises(ValueError, match=r"judged: shape \(5, 2\), wanted"):
+        estimated(np.zeros((5, 2)), scores=None, design=SimpleRandom())

@@ -47,6 +47,18 @@ def test_pictures_are_found_by_paths_of_the_callers_own(classifier, scores, trip
     np.testing.assert_allclose(classifier.score(own).unsafe, scores.unsafe[:3], atol=1e-5)
 
 
+def test_a_path_is_a_path_and_no_text_is_an_error_that_says_so(
+    classifier, triples, scores, world, annotations_unchecked
+):
+    with annotations_unchecked():
+        own = replace(triples[0], image=world / triples[0].image)
+        found = classifier.score([own]).unsafe
+        for name in ("prompt", "response"):
+            with pytest.raises(TypeError, match=f"a triple's {name} is NoneType; wanted text"):
+                classifier.score([replace(triples[0], **{name: None})])
+    np.testing.assert_allclose(found, scores.unsafe[:1], atol=1e-5)
+
+
 @pytest.mark.parametrize("faulty", [False, True])
 def test_captions_that_always_stand_in_hide_the_picture(bundle, triples, world, faulty):
     manifests = {

@@ -24,7 +24,7 @@ from nsgauge.data.tables import (
 from nsgauge.errors import ScoringError
 from nsgauge.eval.scoring import runner, shards
 from nsgauge.eval.scoring.settings import ScoringSettings
-from nsgauge.eval.scoring.shards import read_manifest, read_scores
+from nsgauge.eval.scoring.shards import read_manifest, read_scores, write_manifest
 
 FILES = 8  # four shards, four control runs
 
@@ -201,9 +201,19 @@ def test_other_settings_are_refused(run, finished):
     before = contents(finished)
     for other in ({"controls_rows": 5}, {"seed": 1}, {"rows_per_shard": 8}):
         settings = ScoringSettings(**{"rows_per_shard": 7, "controls_rows": 6, **other})
-        with pytest.raises(ScoringError, match="pass --overwrite"):
+        with pytest.raises(ScoringError, match=rf"other settings \({next(iter(other))}\)"):
             run(finished, settings=settings)
     assert contents(finished) == before
+
+
+def test_what_was_begun_in_vain_is_in_nobodys_way(run, finished, tmp_path):
+    out = tmp_path / "scores"
+    out.mkdir()
+    begun = read_manifest(finished).model_copy(
+        update={"run": "0" * 64, "shards": (), "controls": (), "complete": False}
+    )
+    write_manifest(out, manifest=begun)
+    assert run(out).complete
 
 
 def test_another_bundle_is_refused(run, bundle, finished, monkeypatch):

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nsgauge.data.images import ImageStore
 from nsgauge.data.importers.contract import Imported, RejectLog
@@ -173,7 +173,8 @@ class _RowReader:
             path = fields.name("image")
             if path is None:
                 return None
-            return self._images.add_file(self._source.image_root, path.replace("\\", "/"))
+            root = self._source.image_root
+            return self._images.add_file(root, _relative(path.replace("\\", "/"), root=root))
         except ImageError as error:
             if error.code == "missing" and self._source.pictures_may_miss:
                 self._missing_pictures += 1
@@ -224,6 +225,14 @@ class _RowReader:
                 "map a column that tells them apart as triple_id or sample"
             )
         return False
+
+
+def _relative(path: str, *, root: Path) -> str:
+    """An absolute path as one relative to `root`, where that holds it; else the path as it is."""
+    for folder in (root.absolute(), root.resolve()):
+        if PurePosixPath(path).is_absolute() and PurePosixPath(path).is_relative_to(folder):
+            return str(PurePosixPath(path).relative_to(folder))
+    return path
 
 
 def _state_of(response: str) -> ResponseState:

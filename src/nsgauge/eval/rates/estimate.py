@@ -60,13 +60,17 @@ def estimate_rates(
     Source: points by generalised regression (`greg`), intervals by AC+2 (`one_hop`, `two_hops`).
     """
     check_confidence(confidence)
-    labels = labels_of(judged, whose="judged")
+    labels = labels_of(np.asarray(judged, dtype=np.float64), whose="judged")
     rows = len(labels.known)
-    cells = None if scores is None else clean_scores(scores, folds=folds, known=labels.known)
+    cells = None
+    if scores is not None:
+        own = np.asarray(scores, dtype=np.float64)
+        of_row = None if folds is None else np.asarray(folds)
+        cells = clean_scores(own, folds=of_row, known=labels.known)
     if cells is not None and len(cells) != rows:
         raise ValueError(f"{rows} rows of labels, but scores of {len(cells)}: match them")
     if human is not None:
-        people = labels_of(human, whose="human")
+        people = labels_of(np.asarray(human, dtype=np.float64), whose="human")
         chain = Chain(people=people, judge=labels, scores=cells, design=design)
         return chained_rates(chain, confidence=confidence)
     if not labels.known.any():

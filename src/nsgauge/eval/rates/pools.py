@@ -35,6 +35,8 @@ def labels_of(cells: Cells, *, whose: str) -> Labels:
         ValueError: a row that is NaN in some cells only, or cells that aren't four shares that sum
             to one.
     """
+    if cells.ndim != 2 or cells.shape[1] != len(CELLS):
+        raise ValueError(f"{whose}: shape {cells.shape}, wanted a row of {len(CELLS)} cells a row")
     missing = np.isnan(cells)
     partly = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))
     if partly.size:
@@ -69,6 +71,12 @@ def clean_scores(
 
     Source: Zrnic and Candes 2024, Cross-prediction-powered inference.
     """
+    lost = np.flatnonzero(np.isnan(scores).any(axis=-1).reshape(-1))
+    if lost.size:
+        raise ValueError(
+            f"scores: row {lost[0] % scores.shape[-2]} is NaN, as a row is that couldn't be scored "
+            "(its status says why): leave such rows out of every array"
+        )
     if folds is None:
         if scores.ndim != 2:
             raise ValueError(f"scores of shape {scores.shape}: give folds, or one table")

@@ -85,11 +85,29 @@ def _taken(out: Path, *, fresh: ScoreManifest, overwrite: bool) -> ScoreManifest
         return fresh
     found = read_manifest(out)
     if found.run != fresh.run:
-        raise ScoringError(
-            f"{out}: holds scores of another bundle, other data or other settings; name another "
-            "folder or pass --overwrite"
-        )
+        if found.shards or found.controls:
+            raise ScoringError(
+                f"{out}: holds scores of {_other(found, fresh=fresh)}; name another folder or pass "
+                "--overwrite"
+            )
+        # Begun, but nothing was scored.
+        write_manifest(out, manifest=fresh)
+        return fresh
     return _trusted(found, out=out)
+
+
+def _other(found: ScoreManifest, *, fresh: ScoreManifest) -> str:
+    """What makes two runs differ, in words."""
+    key = "bundle_fingerprint"
+    settings = sorted(
+        name for name, value in fresh.settings.items() if found.settings.get(name) != value
+    )
+    reasons = {
+        "another bundle": found.bundle.get(key) != fresh.bundle.get(key),
+        "other data": found.data_fingerprint != fresh.data_fingerprint,
+        f"other settings ({', '.join(settings)})": bool(settings),
+    }
+    return " and ".join(words for words, differs in reasons.items() if differs) or "another run"
 
 
 def _trusted(manifest: ScoreManifest, *, out: Path) -> ScoreManifest:

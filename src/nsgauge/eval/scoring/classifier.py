@@ -1,5 +1,6 @@
 """The classifier as Python sees it: load a bundle, score triples."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,6 +147,9 @@ class Classifier:
             triples: In memory at once; for files, use `nsgauge score`.
             image_root: The folder that image paths are relative to and must stay in; None takes
                 them as paths of the caller's own.
+
+        Raises:
+            TypeError: a prompt or a response that is no text.
         """
         towers = self._bundle.towers
         root = None if image_root is None else Path(image_root)
@@ -163,7 +167,16 @@ class Classifier:
 
 
 def _as_stored(triple: Triple) -> Triple:
-    """A triple made by hand may be what no data folder holds: unmarked, or with lone surrogates."""
+    """A triple made by hand may be what no data folder holds: unmarked, or with lone surrogates.
+
+    Raises:
+        TypeError: a text isn't one.
+    """
+    for name in ("prompt", "response"):
+        if not isinstance(getattr(triple, name), str):
+            found = type(getattr(triple, name)).__name__
+            wanted = "wanted text: an answer that is missing is an empty one"
+            raise TypeError(f"a triple's {name} is {found}; {wanted}")
     triple = replace(
         triple,
         triple_id=_encodable(triple.triple_id),
@@ -172,7 +185,7 @@ def _as_stored(triple: Triple) -> Triple:
         vllm=_encodable(triple.vllm),
         prompt=_encodable(triple.prompt),
         response=_encodable(triple.response),
-        image=None if triple.image is None else _encodable(triple.image),
+        image=None if triple.image is None else _encodable(os.fspath(triple.image)),
         caption=None if triple.caption is None else _encodable(triple.caption),
         language=None,
         extras=None,
