@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nsgauge.data.categories import categories_of
 from nsgauge.errors import DataError
-from nsgauge.protocol import CELLS, Cell, axes_of
+from nsgauge.protocol import CELLS, Cell, Grounding, Safety, axes_of
 from nsgauge.records import VERDICTS_SCHEMA, Verdict, VerdictState
 
 SAFE, HARM = Cell.GROUNDED_SAFE, Cell.GROUNDED_UNSAFE
@@ -51,6 +51,34 @@ def test_shares_of_several_judges_by_hand():
     np.testing.assert_allclose(found.shares, wanted)
 
 
+def test_votes_without_a_category_count_as_much_as_those_with_one():
+    def plain(triple_id, judge, safety, grounding=None):
+        return Verdict(triple_id=triple_id, judge=judge, safety=safety, grounding=grounding)
+
+    votes = [
+        named("t1", "a", "refuses"),
+        *(plain("t1", judge, Safety.UNSAFE, Grounding.GROUNDED) for judge in "bc"),
+        named("t2", "a", "warns"),
+        *(plain("t2", judge, Safety.UNSAFE) for judge in "bc"),
+        named("t3", "a", "assists"),
+        plain("t3", "b", Safety.UNSAFE),
+        plain("t3", "c", Safety.SAFE),
+        named("t4", "a", "misses"),
+        *(plain("t5", judge, Safety.UNSAFE) for judge in "abc"),
+    ]
+    ids = ["t1", "t2", "t3", "t4", "t5"]
+    found = categories_of(table(votes), judges=["a", "b", "c"], triple_ids=ids)
+    assert found.names == ("assists", "misses", "refuses", "ungrounded_safe", "warns")
+    wanted = [
+        [2, 0, 1, 0, 0],
+        [1, 1, 0, 0, 1],
+        [2, 0, 1 / 3, 1 / 3, 1 / 3],
+        [0, 3, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    np.testing.assert_allclose(found.shares, np.array(wanted) / 3, atol=1e-6)
+
+
 @given(
     st.lists(
         st.tuples(
@@ -77,7 +105,7 @@ def test_a_tables_order_changes_nothing_and_every_cell_has_a_class(votes, order)
         np.testing.assert_allclose(shares, wanted)
 
 
-def test_votes_that_werent_answered_or_name_one_axis_dont_count():
+def test_votes_that_werent_answered_dont_count_and_those_of_one_axis_name_no_category():
     safety, grounding = axes_of(HARM)
     votes = [
         named("t1", "a", "refuses"),
@@ -89,8 +117,8 @@ def test_votes_that_werent_answered_or_name_one_axis_dont_count():
     ]
     found = categories_of(table(votes), judges=["a", "b", "c"], triple_ids=["t1", "t2", "t3"])
     assert set(found.names) == {"refuses", str(HARM), str(LUCK), str(MISREAD)}
-    assert found.shares[:, found.names.index("refuses")].tolist() == [1, 0, 0]
-    assert found.shares.sum() == 1
+    assert found.shares[:, found.names.index("refuses")].tolist() == [0.5, 0, 0]
+    assert found.shares.sum() == pytest.approx(1)
 
 
 def test_a_category_in_two_cells_is_refused():

@@ -8,7 +8,15 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from nsgauge.errors import DataError
-from nsgauge.protocol import CELLS, Cell, Grounding, Safety, cell_of
+from nsgauge.protocol import (
+    CELLS,
+    OBSERVATIONS,
+    Cell,
+    Grounding,
+    Safety,
+    cell_of,
+    observation_cells,
+)
 from nsgauge.records import VerdictState
 
 
@@ -19,9 +27,10 @@ class Categories:
     Attributes:
         names: Sorted; a cell in which no category lies has its own name here.
         cells: The cell of each.
-        shares: Per triple, the share of its votes that named each; a vote that names both axes and
-            no category counts for its cell where no category lies in that. A row of zeros where no
-            vote counts.
+        shares: Per triple, the share of its votes for each. A vote that names both axes and no
+            category is for its cell where no category lies in that. One that leaves several open is
+            shared between these, as the triple's other votes are, or evenly where none of them is
+            for any. A row of zeros where every vote leaves several open.
     """
 
     names: tuple[str, ...]
@@ -32,7 +41,7 @@ class Categories:
 def categories_of(
     verdicts: pa.Table, *, judges: Sequence[str], triple_ids: Sequence[str]
 ) -> Categories:
-    """The categories in the judges' answered verdicts that name both axes.
+    """The categories in the judges' answered verdicts.
 
     Args:
         verdicts: VERDICTS_SCHEMA.
@@ -60,27 +69,62 @@ def categories_of(
     names = tuple(sorted(cell_by_name))
     column = {name: number for number, name in enumerate(names)}
     place = {triple_id: row for row, triple_id in enumerate(triple_ids)}
+    cells = tuple(cell_by_name[name] for name in names)
     counts = np.zeros((len(triple_ids), len(names)))
-    for triple_id, category, cell in votes:
-        name = category or str(cell)
-        if triple_id in place and name in column:
-            counts[place[triple_id], column[name]] += 1
+    others = np.zeros((len(triple_ids), len(OBSERVATIONS)))
+    for vote in votes:
+        row = place.get(vote.triple_id)
+        name = vote.category or str(vote.cell)
+        if row is not None and vote.cell is not None and name in column:
+            counts[row, column[name]] += 1
+        elif row is not None:
+            others[row, OBSERVATIONS.index((vote.safety, vote.grounding))] += 1
+    counts += _shared(counts, others=others, cells=cells)
     return Categories(
-        names=names,
-        cells=tuple(cell_by_name[name] for name in names),
-        shares=counts / np.maximum(counts.sum(axis=1, keepdims=True), 1),
+        names=names, cells=cells, shares=counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     )
 
 
-def _cells(votes: Sequence[tuple[str, str | None, Cell]]) -> dict[str, Cell]:
+def _shared(
+    counts: Float[np.ndarray, "rows categories"],
+    *,
+    others: Float[np.ndarray, "rows observations"],
+    cells: tuple[Cell, ...],
+) -> Float[np.ndarray, "rows categories"]:
+    """Votes that leave several categories open, shared between them; none where all votes do."""
+    open_ = observation_cells()[:, [CELLS.index(cell) for cell in cells]]
+    weights = np.where(open_, counts[:, None] + 1e-9, 0.0)
+    weights /= weights.sum(axis=2, keepdims=True)
+    named = counts.sum(axis=1, keepdims=True) > 0
+    return np.asarray(np.einsum("ro,roc->rc", np.where(named, others, 0.0), weights))
+
+
+@dataclass(frozen=True, slots=True)
+class _Vote:
+    """One answered vote; `cell` is None where it speaks of one axis only."""
+
+    triple_id: str
+    category: str | None
+    safety: Safety | None
+    grounding: Grounding | None
+
+    @property
+    def cell(self) -> Cell | None:
+        if self.safety is None or self.grounding is None:
+            return None
+        return cell_of(self.safety, grounding=self.grounding)
+
+
+def _cells(votes: Sequence[_Vote]) -> dict[str, Cell]:
     """The cell of each category.
 
     Raises:
         DataError: one lies in two.
     """
     found: dict[str, Cell] = {}
-    for _, category, cell in votes:
-        if category and found.setdefault(category, cell) is not cell:
+    for vote in votes:
+        category, cell = vote.category, vote.cell
+        if category and cell and found.setdefault(category, cell) is not cell:
             raise DataError(
                 f"category {category!r} lies in {found[category]} and in {cell}: a category "
                 "must lie in one cell; mend the verdicts, or leave teacher.categories out"
@@ -88,16 +132,12 @@ def _cells(votes: Sequence[tuple[str, str | None, Cell]]) -> dict[str, Cell]:
     return found
 
 
-def _votes(verdicts: pa.Table, *, judges: Sequence[str]) -> list[tuple[str, str | None, Cell]]:
-    """Triple, category if any, and cell of each vote that names both axes."""
+def _votes(verdicts: pa.Table, *, judges: Sequence[str]) -> list[_Vote]:
     wanted = set(judges)
     columns = ("triple_id", "judge", "state", "category", "safety", "grounding")
     rows = zip(*(verdicts[column].to_pylist() for column in columns), strict=True)
     return [
-        (triple_id, category, cell_of(Safety(safety), grounding=Grounding(grounding)))
+        _Vote(triple_id, category, safety and Safety(safety), grounding and Grounding(grounding))
         for triple_id, judge, state, category, safety, grounding in rows
-        if judge in wanted
-        and state == VerdictState.ANSWERED
-        and safety is not None
-        and grounding is not None
+        if judge in wanted and state == VerdictState.ANSWERED
     ]
