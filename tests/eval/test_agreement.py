@@ -346,3 +346,10 @@ def test_gpt4o_on_msts_calls_most_misreadings_unsafe():
     assert inflation.share_of_not_grounded.low is not None
     assert inflation.share_of_not_grounded.high is not None
     assert inflation.share_of_not_grounded.low < 0.595 < inflation.share_of_not_grounded.high
+
+
+def test_a_rater_that_never_varies_has_no_kappa_to_bound():
+    positive = np.arange(100) < 5
+    found = axis_agreement(positive, predicted=np.zeros(100, dtype=bool))
+    assert found.kappa == pytest.approx(0)
+    assert (found.kappa_low, found.kappa_high) == (None, None)

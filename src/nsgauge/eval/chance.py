@@ -111,6 +111,9 @@ def beyond_chance(
     if variance > _ROUNDING:
         half = t_quantile(confidence, freedom=int(codes.max())) * variance**0.5
         return Bounded(value, max(-1.0, value - half), min(1.0, value + half))
+    if agreed.min() < agreed.max():
+        # One side never varies: this is 0 whatever the other does, and shows no spread of its own.
+        return Bounded(value, None, None)
     # All rows agree, or none does: the delta method sees no spread, the share of equal rows does.
     share = share_interval(agreed, codes=codes, confidence=confidence)
     if share is None:

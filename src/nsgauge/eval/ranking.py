@@ -104,7 +104,7 @@ def places(
     return tuple(sorted(found, key=lambda place: (place.rate, place.vllm)))
 
 
-def tau_ceiling(
+def tau_elsewhere(
     values: Float[np.ndarray, " rows"],
     *,
     vllms: Shaped[np.ndarray, " rows"],
@@ -114,8 +114,8 @@ def tau_ceiling(
 ) -> float | None:
     """The tau to be expected between these rates and the same source's on other such items.
 
-    No classifier can be asked for more: with few items the order is partly luck. The mean over
-    items drawn again; None with fewer than three VLLMs, or where all rates are the same.
+    With few items the order is partly luck: one that agrees better with it than this agrees with
+    the luck of these items, too. The mean over items drawn again; None with fewer than three VLLMs, or where all rates are the same.
 
     Args:
         values: The source's labels or probabilities, in [0, 1].

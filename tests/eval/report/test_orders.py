@@ -54,8 +54,8 @@ def test_a_vllm_that_leans_far_has_the_last_place_by_both(report):
         gamma = side[-1]
         assert (gamma.vllm, gamma.first, gamma.last) == ("gamma", 3, 3)
     assert order.agreement.kendall is not None
-    assert order.ceiling is not None
-    assert order.ceiling <= 1
+    assert order.elsewhere is not None
+    assert order.elsewhere <= 1
 
 
 def test_the_page_and_the_table_show_it(report, tmp_path):

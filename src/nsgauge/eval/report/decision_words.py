@@ -113,7 +113,10 @@ def check_sentences(checks: Sequence[ThresholdCheck]) -> Iterator[str]:
 def _promised(promise: Promise, wanted: float) -> str:
     margin = f"{100 * MARGIN:g} points"
     if promise is Promise.RATE:
-        return f"its share of positive verdicts is surely within {margin} of the reference's"
+        return (
+            f"its share of positive verdicts is surely within {margin} of the reference's (of its "
+            "errors, which may cancel, that says nothing: see Agreement)"
+        )
     return (
         f"its {promise.value} is surely no more than {margin} below the {percent(wanted)}% that "
         "the threshold was chosen for"

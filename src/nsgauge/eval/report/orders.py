@@ -11,7 +11,7 @@ from nsgauge.eval.ranking import (
     RankAgreement,
     places,
     rank_agreement_of_rows,
-    tau_ceiling,
+    tau_elsewhere,
 )
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
 from nsgauge.eval.report.comparison import AXES
@@ -37,7 +37,7 @@ class VllmOrder:
         judge: The reference.
         rows: That it answered and the classifier had not seen.
         agreement: Between both orders.
-        ceiling: The tau that the reference would have with itself on other such items.
+        elsewhere: The tau that the reference would have with itself on other such items.
         reference: Each VLLM's place by the reference.
         classifier: Its place by the classifier's mean probability on the same rows.
     """
@@ -46,7 +46,7 @@ class VllmOrder:
     judge: str
     rows: int
     agreement: RankAgreement
-    ceiling: float | None
+    elsewhere: float | None
     reference: tuple[Place, ...]
     classifier: tuple[Place, ...]
 
@@ -78,7 +78,7 @@ def vllm_orders(
                 agreement=rank_agreement_of_rows(
                     said, predicted=told, vllms=vllms, items=items, seed=seed, **many
                 ),
-                ceiling=tau_ceiling(said, vllms=vllms, items=items, seed=seed, **many),
+                elsewhere=tau_elsewhere(said, vllms=vllms, items=items, seed=seed, **many),
                 reference=places(said, vllms=vllms, items=items),
                 classifier=places(told, vllms=vllms, items=items),
             )
@@ -100,9 +100,9 @@ def order_sentences(orders: Sequence[VllmOrder]) -> Iterator[str]:
         )
         most = (
             ""
-            if order.ceiling is None
-            else f" On other such items {order.judge} would agree with itself by "
-            f"{order.ceiling:.2f}: no classifier can be asked for more."
+            if order.elsewhere is None
+            else f" {order.judge}'s own order on other such items would agree with this one by "
+            f"{order.elsewhere:.2f}: the rest is luck of these items."
         )
         yield (
             f"{words_of(order.axis).capitalize()}: classifier and {order.judge} order "
@@ -117,14 +117,14 @@ def order_table(orders: tuple[VllmOrder, ...]) -> CsvTable:
             *(order.axis, order.judge, theirs.vllm, order.rows),
             *(theirs.rate, theirs.first, theirs.last, own.rate, own.first, own.last),
             *(order.agreement.kendall, order.agreement.kendall_low, order.agreement.kendall_high),
-            order.ceiling,
+            order.elsewhere,
         )
         for order in orders
         for theirs, own in order.lines
     ]
     sides = [f"{side}_{what}" for side in ("judge", "classifier") for what in _WHAT]
     header = ("axis", "judge", "vllm", "rows", *sides, "kendall", "kendall_low", "kendall_high")
-    return CsvTable(header=(*header, "kendall_ceiling"), rows=tuple(rows))
+    return CsvTable(header=(*header, "kendall_elsewhere"), rows=tuple(rows))
 
 
 _WHAT = ("rate", "first_place", "last_place")

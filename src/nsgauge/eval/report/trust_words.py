@@ -19,7 +19,7 @@ from nsgauge.records import ImageState
 
 PAIRS = (
     "Each judge against the reference, then pairs that answered both axes. What two people reach "
-    "is the ceiling: a classifier can't be asked for more. Other pairs: tables/judge_pairs.csv."
+    "is what a third may be expected to reach. Other pairs: tables/judge_pairs.csv."
 )
 
 REPEATS = (
@@ -35,8 +35,8 @@ def agreement_finding(comparison: Comparison, *, reference: str) -> str | None:
     for entry in comparison.classifier:
         if (entry.judge, entry.slice) != (reference, Slice.ALL) or entry.agreement.kappa is None:
             continue
-        ceiling = _ceiling(comparison, reference=reference, axis=entry.axis)
-        beside = "" if ceiling is None else f" (best other judge {decimal(ceiling)})"
+        other = _best_other(comparison, reference=reference, axis=entry.axis)
+        beside = "" if other is None else f" (best other judge {decimal(other)})"
         parts.append(f"{words_of(entry.axis)} kappa {decimal(entry.agreement.kappa)}{beside}")
     if not parts:
         return None
@@ -67,7 +67,7 @@ def agreement_sentences(comparison: Comparison, *, reference: str | None) -> Ite
             )
 
 
-def _ceiling(comparison: Comparison, *, reference: str, axis: str) -> float | None:
+def _best_other(comparison: Comparison, *, reference: str, axis: str) -> float | None:
     """The highest kappa that another judge reaches against the reference."""
     kappas = [
         pair.axes[axis].kappa
