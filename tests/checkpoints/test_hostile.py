@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import pytest
@@ -140,6 +141,8 @@ def test_another_format_is_refused_not_guessed_at(copied: Path, found: object):
         ("network.channels.language", {}, "language_preset goes with network.channels.language"),
         ("preset", OWN_HUB, "preset.hub.model"),
         ("preset.open_clip.vision_cfg.timm_model_name", "hf-hub:a/b", "is no trunk of timm's"),
+        ("network.ordinals", 10**12, "network.ordinals"),
+        ("network.lora.alpha", 10**400, "network.lora.alpha"),
         ("windows.max_windows", 10**9, "windows.max_windows"),
         ("name", None, "name"),
     ],
@@ -273,3 +276,18 @@ def test_the_bundle_that_all_these_were_made_from_loads(copied: Path):
     # The card is for people: changing it harms nothing.
     (copied / "README.md").write_text("mine", encoding="ascii")
     load_bundle(copied)
+
+
+@pytest.mark.usefixtures("ready_towers")
+def test_members_that_no_memory_holds_are_never_built(copied: Path):
+    """1.1 TB, of a bundle of a few hundred kilobytes."""
+    large = {"width": 8192, "layers": 8, "heads": 4, "match_width": 8192}
+
+    def change(content: Any) -> None:
+        content["network"]["fusion"] |= large
+        content["network"]["members"] = 64
+
+    change_manifest(copied, change=change)
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    refused(copied, saying="weights don't fit bundle.json")
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB

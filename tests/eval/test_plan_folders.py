@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from nsgauge.data.judge.recipe import JUDGE_RECIPES, JudgeRecipe
 from nsgauge.data.plan_file import note_of, read_plan, write_plan
 from nsgauge.data.tables import SourceNote, data_fingerprint, write_data
 from nsgauge.eval.plan import plan_from_folders
@@ -72,3 +73,13 @@ def test_scores_that_the_design_does_without_still_say_what_was_seen(folders):
     assert note.settings["scores"] == "r1"
     plan, note = plan_from_folders(data, scores=None, settings=options)
     assert note.settings["scores"] is None
+
+
+@pytest.mark.parametrize(("show", "drawn"), [("image", 0), ("none", 7)])
+def test_what_the_judge_would_not_be_asked_is_not_drawn(folders, show, drawn):
+    data, _ = folders
+    recipe = JUDGE_RECIPES.load("openai", settings=JudgeRecipe, overrides=(f"picture.show={show}",))
+    settings = PlanSettings(size=99, judge="me")
+    plan, note = plan_from_folders(data, scores=None, settings=settings, recipe=recipe)
+    assert (plan.rows.num_rows, plan.population, note.population) == (drawn, drawn, drawn)
+    assert plan.unasked == ({} if show == "none" else {"no image": 8})

@@ -25,7 +25,7 @@ from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError, SettingsError
 from nsgauge.models.language import ExchangeReader, exchange_reader
 from nsgauge.models.lora import load_lora, lora_state, merge_lora
-from nsgauge.models.network import Network, build_network
+from nsgauge.models.network import Network, build_network, load_members
 from nsgauge.models.towers.pair import Towers, load_towers
 from nsgauge.models.windows import RowReader
 
@@ -157,7 +157,7 @@ def load_bundle(path: Path, *, tower_directory: Path | None = None) -> Bundle:
         exchanges = exchange_reader(towers, settings=manifest.network.channels.language)
     except ValueError as error:
         raise BundleError(f"{path / MANIFEST}: windows: {error}") from error
-    network = build_network(towers, settings=manifest.network)
+    network = build_network(towers, settings=manifest.network, empty=True)
     try:
         _put_weights(weights, network=network)
     except (ValueError, RuntimeError) as error:
@@ -177,7 +177,7 @@ def _put_weights(weights: Mapping[str, Tensor], *, network: Network) -> None:
     """Load every weight into its place and merge the adapters.
 
     Raises:
-        ValueError: names or shapes of adapters differ, or merging overflows.
+        ValueError: names or shapes of adapters differ, merging overflows, or a type differs.
         RuntimeError: names or shapes of the heads differ.
     """
     parts: dict[str, dict[str, Tensor]] = {"heads": {}, **{name: {} for name in _towers(network)}}
@@ -186,7 +186,7 @@ def _put_weights(weights: Mapping[str, Tensor], *, network: Network) -> None:
         if part not in parts:
             raise ValueError(f"unknown {name}")
         parts[part][key] = tensor
-    network.heads.load_state_dict(parts["heads"], strict=True)
+    load_members(network, state=parts["heads"])
     for name, tower in _towers(network).items():
         load_lora(tower, state=parts[name])
         merge_lora(tower)

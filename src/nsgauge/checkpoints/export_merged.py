@@ -40,7 +40,7 @@ from nsgauge.checkpoints.verified import (
 from nsgauge.data.folders import FolderKind, file_digest, new_folder
 from nsgauge.errors import BundleError
 from nsgauge.models.language import exchange_reader
-from nsgauge.models.network import build_network
+from nsgauge.models.network import build_network, load_members
 from nsgauge.models.towers.pair import weights_fingerprint
 from nsgauge.models.windows import RowReader
 from nsgauge.settings import Settings
@@ -167,9 +167,9 @@ def load_merged(path: Path) -> Bundle:
         )
         reader = RowReader(towers.tokenizer, context=towers.text_context, policy=manifest.windows)
         exchanges = exchange_reader(towers, settings=manifest.network.channels.language)
-        network = build_network(towers, settings=manifest.network)
+        network = build_network(towers, settings=manifest.network, empty=True)
         named = {name.removeprefix("heads."): tensor for name, tensor in heads.items()}
-        network.heads.load_state_dict(named, strict=True)
+        load_members(network, state=named)
     except (ValueError, RuntimeError) as error:
         fault = in_a_line(error)
         raise BundleError(f"{path}: {MERGED} and its files don't fit: {fault}") from error

@@ -208,3 +208,8 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[doing], completed=done, total=total)
 
         yield advance
+
+
+def listed(counts: dict[str, int]) -> str:
+    """Counts by name on one line."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

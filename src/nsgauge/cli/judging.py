@@ -113,13 +113,13 @@ def _show_estimate(estimate: "Estimate", *, recipe: "JudgeRecipe") -> None:
         f"there, {estimate.calls:,} calls to make"
     )
     if estimate.left_out:
-        console.say(f"not asked about: {_listed(estimate.left_out)}")
+        console.say(f"not asked about: {console.listed(estimate.left_out)}")
     cost = "no price given" if estimate.cost is None else _money(estimate.cost, estimate.currency)
     console.say(f"at most, as estimated, {_tokens(estimate.tokens)}: {cost}")
 
 
 def _show_run(run: "JudgeRun", *, answers: Path) -> None:
-    console.say(f"verdicts: {_listed(run.states) or 'none'}")
+    console.say(f"verdicts: {console.listed(run.states) or 'none'}")
     spent = "" if run.cost is None else f", {_money(run.cost, run.currency)}"
     console.say(
         f"{run.answers:,} answers in {run.seconds:.0f} s with {run.calls:,} calls, "
@@ -129,10 +129,6 @@ def _show_run(run: "JudgeRun", *, answers: Path) -> None:
         console.say(f"the last error: {run.last_error}")
     if run.unasked:
         console.say(f"{run.unasked:,} answers are missing ({run.end}): the same command goes on")
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _tokens(tokens: "Tokens") -> str:

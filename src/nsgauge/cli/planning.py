@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from nsgauge.cli import console
+from nsgauge.errors import SettingsError
 
 if TYPE_CHECKING:
     from nsgauge.data.plan_file import PlanNote
@@ -34,6 +35,10 @@ def plan(
     judge: Annotated[
         str | None, typer.Option(help="Who will judge; what it has answered on is left out.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Of that judge: what it would not ask about is left out, too."),
+    ] = None,
     by_item: Annotated[
         bool, typer.Option("--by-item", help="Draw items, each with all its responses.")
     ] = False,
@@ -57,10 +62,18 @@ def plan(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
 ) -> None:
     """Draw the triples that a judge should see next, each with its inclusion probability."""
+    from nsgauge.data.judge.recipe import JUDGE_RECIPES, JudgeRecipe
     from nsgauge.data.plan_file import write_plan
     from nsgauge.eval.plan import plan_from_folders
     from nsgauge.eval.plan_settings import PlanSettings
 
+    if out.suffix != ".parquet":
+        raise SettingsError(f"{out}: a plan is Parquet; wanted a name that ends in .parquet")
+    asked = None
+    if recipe is not None:
+        asked = JUDGE_RECIPES.load(recipe, settings=JudgeRecipe)
+        if judge is None:
+            judge = asked.judge_name
     options = {
         "size": rows,
         "width": width,
@@ -76,7 +89,7 @@ def plan(
         "round": round_,
     }
     settings = PlanSettings.from_mapping(options, source="options")
-    drawn, note = plan_from_folders(data, scores=scores, settings=settings)
+    drawn, note = plan_from_folders(data, scores=scores, settings=settings, recipe=asked)
     write_plan(out, rows=drawn.rows, note=note, overwrite=overwrite)
     show_plan(drawn, note=note, out=out)
 
@@ -98,6 +111,9 @@ def show_plan(drawn: "Plan", *, note: "PlanNote", out: Path) -> None:
             f"{note.judged_before:,} triples that {note.judge!r} has answered on are left out: "
             "the probabilities are of the rest"
         )
+    if drawn.unasked:
+        reasons = console.listed(drawn.unasked)
+        console.say(f"left out, for the recipe doesn't ask about them: {reasons}")
     if drawn.seen:
         console.say(
             f"{drawn.seen:,} triples of items that the classifier was fitted on are left out, as "

@@ -7,7 +7,7 @@ it is, and 1 / probability weighs the later round up to the rest; the sum of the
 triples, though, are one uniform sample with the probability (n1 + n2) / N.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
+from nsgauge.data.judge.cases import cases_of
+from nsgauge.data.judge.recipe import JudgeRecipe
 from nsgauge.data.plan_file import PLAN_SCHEMA, PlanNote
 from nsgauge.data.tables import data_fingerprint, read_triples, read_verdicts
 from nsgauge.data.votes import judge_counts
@@ -54,6 +56,7 @@ class Plan:
         rows: PLAN_SCHEMA, in the order of the ids.
         strata: In the order of their names.
         judged_before: Triples left out because the judge had answered on them already.
+        unasked: Of the rest, left out by reason because the judge's recipe would not ask.
         seen: Of the rest, left out because the bundle of the scores was fitted on their item.
         population: Triples that could have been drawn.
         units: Triples or items that were drawn.
@@ -63,6 +66,7 @@ class Plan:
     rows: pa.Table
     strata: list[StratumDraw]
     judged_before: int
+    unasked: dict[str, int]
     seen: int
     population: int
     units: int
@@ -70,7 +74,7 @@ class Plan:
 
 
 def plan_from_folders(
-    data: Path, *, scores: Path | None, settings: PlanSettings
+    data: Path, *, scores: Path | None, settings: PlanSettings, recipe: JudgeRecipe | None = None
 ) -> tuple[Plan, PlanNote]:
     """Draw a plan for a data folder; the plan and the note to write with it.
 
@@ -78,18 +82,28 @@ def plan_from_folders(
         data: The data folder.
         scores: A finished score folder of it; None where the design does without.
         settings: How to draw.
+        recipe: Of the judge: what it would not ask about, a row without its picture say, is left
+            out, for such rows would come back without an answer.
 
     Raises:
         DataError: the data can't be read, or the scores aren't of it.
         ScoringError: the scores can't be read or aren't finished.
         SettingsError: as `draw_plan`.
     """
+    triples = read_triples(data)
+    unasked: dict[str, int] = {}
+    if recipe is not None:
+        cases = cases_of(data, recipe=recipe)
+        asked = pa.array([question.triple_id for question in cases.questions], pa.string())
+        triples = triples.filter(pc.is_in(triples["triple_id"], value_set=asked))
+        unasked = cases.left_out
     plan = draw_plan(
-        read_triples(data),
+        triples,
         verdicts=read_verdicts(data),
         scores=None if scores is None else read_scores(scores),
         settings=settings,
     )
+    plan = replace(plan, unasked=unasked)
     run = None if scores is None else read_manifest(scores).run
     note = PlanNote(
         data_fingerprint=data_fingerprint(data),
@@ -136,6 +150,7 @@ def draw_plan(
         ),
         strata=_strata(units, probabilities=probabilities, drawn=drawn),
         judged_before=pc.sum(judged).as_py() or 0,
+        unasked={},
         seen=rows.num_rows - unseen.num_rows,
         population=unseen.num_rows,
         units=int(drawn.sum()),

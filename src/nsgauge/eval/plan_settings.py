@@ -48,6 +48,14 @@ class PlanSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _an_allocation_is_to_strata(self) -> "PlanSettings":
+        if self.allocation != "proportional" and self.design is not Design.STRATIFIED:
+            raise ValueError(
+                f"allocation {self.allocation} is for the stratified design, not for {self.design}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _size_or_width(self) -> "PlanSettings":
         if (self.size is None) == (self.width is None):
             given = "neither" if self.size is None else "both"

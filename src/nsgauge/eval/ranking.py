@@ -115,7 +115,8 @@ def tau_elsewhere(
     """The tau to be expected between these rates and the same source's on other such items.
 
     With few items the order is partly luck: one that agrees better with it than this agrees with
-    the luck of these items, too. The mean over items drawn again; None with fewer than three VLLMs, or where all rates are the same.
+    the luck of these items, too. The mean over items drawn again; None with fewer than three VLLMs,
+    or where all rates are the same.
 
     Args:
         values: The source's labels or probabilities, in [0, 1].

@@ -19,7 +19,7 @@ class LoraSettings(Settings):
     """Low-rank adapters (Hu et al. 2021): W + (alpha / rank) B A."""
 
     rank: int = Field(8, ge=1, le=1024)
-    alpha: int = Field(16, ge=1)
+    alpha: int = Field(16, ge=1, le=2**20)
     dropout: float = Field(0.0, ge=0, lt=1)
     image: bool = True
     text: bool = True

@@ -1,6 +1,7 @@
 """The network: towers, and members that read them, as one torch module."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
@@ -40,7 +41,7 @@ class NetworkSettings(Settings):
     pooling: PoolingSettings = PoolingSettings()
     members: int = Field(1, ge=1, le=64)
     classes: tuple[CellClass, ...] = Field(CELL_CLASSES, min_length=1)
-    ordinals: int = Field(ge=1)
+    ordinals: int = Field(ge=1, le=1024)
     channels: ChannelSettings = ChannelSettings()
 
 
@@ -152,12 +153,14 @@ class Network(nn.Module):
         return features[inputs.image_slots.clamp(min=0)], present
 
 
-def build_network(towers: Towers, *, settings: NetworkSettings) -> Network:
+def build_network(towers: Towers, *, settings: NetworkSettings, empty: bool = False) -> Network:
     """An untrained network on pretrained towers, which are frozen and get adapters in place.
 
     Args:
         towers: Of a preset, and the language model that a channel asks for; used, not copied.
         settings: All else.
+        empty: Leave the members without memory, for `load_members`: settings that a stranger wrote
+            may ask for more than there is.
     """
     lora = settings.lora
     for tower, wanted in ((towers.image, lora.image), (towers.text, lora.text)):
@@ -166,4 +169,22 @@ def build_network(towers: Towers, *, settings: NetworkSettings) -> Network:
             add_lora(tower, settings=lora)
     if towers.language is not None:
         towers.language.tower.requires_grad_(requires_grad=False)
-    return Network(towers, settings=settings)
+    with torch.device("meta") if empty else nullcontext():
+        return Network(towers, settings=settings)
+
+
+def load_members(network: Network, *, state: Mapping[str, Tensor]) -> None:
+    """Give a network that was built `empty` its members' weights.
+
+    Args:
+        network: Whose.
+        state: As `heads.state_dict()` has them.
+
+    Raises:
+        ValueError: a tensor is of another type.
+        RuntimeError: names or shapes differ.
+    """
+    for name, wanted in network.heads.state_dict().items():
+        if name in state and state[name].dtype != wanted.dtype:
+            raise ValueError(f"{name} is {state[name].dtype}, wanted {wanted.dtype}")
+    network.heads.load_state_dict(state, strict=True, assign=True)

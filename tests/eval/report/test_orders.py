@@ -62,7 +62,7 @@ def test_the_page_and_the_table_show_it(report, tmp_path):
     write_report(report, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'id="orders"' in page
-    assert "no classifier can be asked for more" in page
+    assert "the rest is luck of these items" in page
     with (tmp_path / "tables" / "orders.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 2 * len(LEANS)
