@@ -97,7 +97,8 @@ class Verdict:
         reason: The judge's reason, in its words.
         prompt_hash: SHA-256 of the judge's instructions; None if unknown.
         inclusion_probability: With what probability the triple was drawn for this judge, in
-            (0, 1]; None where no declared design drew it.
+            (0, 1]; None where no declared design drew it. In a later round, given the earlier ones.
+        plan_round: Of the plans for this judge, from 1, the one that drew it; None without one.
         unsafe_probability: The judge's own probability of `unsafe` as it chose the word, from its
             log-probabilities, in [0, 1]; None where the server gave none.
         not_grounded_probability: Likewise of `not_grounded`.
@@ -114,6 +115,7 @@ class Verdict:
     reason: str | None = None
     prompt_hash: str | None = None
     inclusion_probability: float | None = None
+    plan_round: int | None = None
     unsafe_probability: float | None = None
     not_grounded_probability: float | None = None
 
@@ -195,6 +197,9 @@ TRIPLES_SCHEMA: pa.Schema = pa.schema(
     ]
 )
 
+LATER_COLUMNS = frozenset({"plan_round"})
+"""Of a schema, but not yet of folders that an earlier version wrote: there they are null."""
+
 VERDICTS_SCHEMA: pa.Schema = pa.schema(
     [
         _required("triple_id", pa.string()),
@@ -208,6 +213,7 @@ VERDICTS_SCHEMA: pa.Schema = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("prompt_hash", pa.string()),
         pa.field("inclusion_probability", pa.float64()),
+        pa.field("plan_round", pa.int32()),
         pa.field("unsafe_probability", pa.float64()),
         pa.field("not_grounded_probability", pa.float64()),
     ]

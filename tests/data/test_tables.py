@@ -278,6 +278,15 @@ def test_any_other_drift_is_an_error_that_says_so(data, change, message):
         list(iter_triples(data, rows=2))
 
 
+def test_verdicts_of_before_plans_had_rounds_have_none(data):
+    path, before = data / "verdicts.parquet", read_verdicts(data)
+    pq.write_table(pq.read_table(path).drop_columns(["plan_round"]), path)
+    assert read_verdicts(data).equals(before)
+    pq.write_table(pq.read_table(path).drop_columns(["judge"]), path)
+    with pytest.raises(DataError, match="missing: judge"):
+        read_verdicts(data)
+
+
 def test_verdicts_whose_state_and_labels_disagree_are_refused(data):
     path = data / "verdicts.parquet"
     table = pq.read_table(path)

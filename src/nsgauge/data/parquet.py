@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nsgauge.errors import DataError
-from nsgauge.records import Triple, Verdict
+from nsgauge.records import LATER_COLUMNS, Triple, Verdict
 
 ROWS_PER_GROUP = 16_384
 """Rows in one row group: what a reader holds in memory at once."""
@@ -84,6 +84,9 @@ def checked(table: pa.Table, *, schema: pa.Schema, words: Words, where: str) -> 
         DataError: a column is missing, of another type, out of bounds, null where it must not be,
             or has a word that its vocabulary lacks.
     """
+    for field in schema:
+        if field.name in LATER_COLUMNS and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     present = table.column_names
     missing = [name for name in schema.names if name not in present]
     if missing or len(set(present)) < len(present):

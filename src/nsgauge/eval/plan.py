@@ -4,7 +4,8 @@ A plan is drawn from the answered responses that the judge has not answered on. 
 probabilities of a later round are given the earlier ones: what was judged before counts once, as
 it is, and 1 / probability weighs the later round up to the rest; the sum of the two is unbiased.
 1 / probability over the rows of both rounds at once is not. Two `uniform` rounds of n1 and n2 of N
-triples, though, are one uniform sample with the probability (n1 + n2) / N.
+triples, though, are one uniform sample with the probability (n1 + n2) / N. A report does either
+(`nsgauge.eval.report.inclusion`), by the round that verdicts keep.
 """
 
 from dataclasses import dataclass, replace

@@ -110,13 +110,13 @@ def test_limits_stop_a_run_cleanly_and_the_next_one_goes_on(bench):
     assert sum(server.attempts.values()) == 30
 
 
-def plan_of(probabilities, *, path):
+def plan_of(probabilities, *, path, number=1):
     columns = {"stratum": "s", "design": "uniform", "seed": 1}
     rows = [
         {"triple_id": triple_id, "inclusion_probability": probability, **columns}
         for triple_id, probability in probabilities.items()
     ]
-    counts = {"round": 1, "judged_before": 0, "population": 12, "units": len(rows)}
+    counts = {"round": number, "judged_before": 0, "population": 12, "units": len(rows)}
     note = PlanNote(data_fingerprint="f", judge=None, settings={}, **counts)
     write_plan(path, rows=pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), note=note)
     return path
@@ -129,6 +129,10 @@ def test_a_plan_is_followed_and_its_probabilities_stay_with_the_verdicts(bench):
     assert bench.judge(data, bench.recipe(server), plan=plan).triples == 3
     found = {key[0]: v.inclusion_probability for key, v in bench.votes(data).items()}
     assert found == drawn
+    later = plan_of({"t0001": 0.5}, path=bench.root / "later.parquet", number=2)
+    bench.judge(data, bench.recipe(server), plan=later)
+    rounds = {key[0]: v.plan_round for key, v in bench.votes(data).items()}
+    assert rounds == {**dict.fromkeys(drawn, 1), "t0001": 2}
     with pytest.raises(DataError, match="3 triples that aren't in the data"):
         bench.judge(bench.data(2, name="small"), bench.recipe(server), plan=plan)
 

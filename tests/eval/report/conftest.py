@@ -40,7 +40,7 @@ class World:
         return triple_id
 
     def verdict(self, triple_id, judge, **said):
-        """One vote: `safety`, `grounding`, `state`, `vote`, `reason` and `inclusion`, as given."""
+        """One vote: `safety`, `grounding`, `state`, `vote`, `reason`, `inclusion`, `round`."""
         self.verdicts.append(
             {
                 "triple_id": triple_id,
@@ -51,6 +51,7 @@ class World:
                 "grounding": said.get("grounding"),
                 "reason": said.get("reason"),
                 "inclusion_probability": said.get("inclusion"),
+                "plan_round": said.get("round"),
             }
         )
 

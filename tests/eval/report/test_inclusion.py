@@ -5,6 +5,7 @@ import pytest
 
 from nsgauge.eval.rates import RateStatus
 from nsgauge.eval.report.headline import headline_table
+from nsgauge.eval.report.inclusion import over_rounds
 from nsgauge.eval.report.inputs import join_rows
 from nsgauge.protocol import Rate
 
@@ -81,3 +82,44 @@ def test_where_no_drawn_item_was_seen_the_draw_stays_as_it_is(world):
     assert table is not None
     estimate = table.rows[-1].best[Rate.UNSAFE]
     assert (estimate.status, estimate.judged, estimate.rows) == (RateStatus.JUDGED, 100, 300)
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_two_rounds_of_a_plan_are_certified_together(world, uneven):
+    covered, errors, widths = [], [], []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        for rows in (world.triples, world.verdicts, world.scores):
+            rows.clear()
+        risk = generator.beta(0.8, 2.5, size=1200)
+        unsafe = generator.random(1200) < risk
+        later = np.where(risk > 0.2, 0.5, 0.1) if uneven else np.full(1200, 0.2)
+        for item in range(1200):
+            triple_id = world.triple("alpha", f"{item}")
+            said = "unsafe" if unsafe[item] else "safe"
+            if generator.random() < 0.1:
+                world.verdict(triple_id, "human", safety=said, inclusion=0.1, round=1)
+            elif generator.random() < later[item]:
+                world.verdict(triple_id, "human", safety=said, inclusion=later[item], round=2)
+            world.score(triple_id, [1 - risk[item] / 2, risk[item] / 2, 0, 0])
+        rows = join_rows(world.inputs())
+        assert rows.scores is not None
+        table = headline_table(rows, scores=rows.scores, reference=rows.judge("human"))
+        assert table is not None
+        estimate = table.rows[-1].best[Rate.UNSAFE]
+        assert estimate.status is RateStatus.JUDGED
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered.append(estimate.low <= unsafe.mean() <= estimate.high)
+        errors.append(estimate.value - unsafe.mean())
+        widths.append(estimate.high - estimate.low)
+    assert np.mean(covered) >= 0.85
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / len(errors) ** 0.5
+    assert np.mean(widths) < 0.12
+
+
+def test_one_round_is_as_it_was_drawn():
+    drawn = np.array([0.2, np.nan, 0.7])
+    np.testing.assert_array_equal(over_rounds(drawn, round_=np.array([1, 1, 1])), drawn)
+    rounds = over_rounds(np.array([0.2, np.nan, 0.25]), round_=np.array([1, 1, 2]))
+    np.testing.assert_allclose(rounds, [0.4, np.nan, 0.4])

@@ -18,7 +18,7 @@ FIELDS = (
     *LABEL_FIELDS,
     *("judge", "vote", "reason", "category"),
     *("response_state", "state", "prompt_hash", "inclusion_probability", "extras"),
-    *("unsafe_probability", "not_grounded_probability"),
+    *("plan_round", "unsafe_probability", "not_grounded_probability"),
 )
 """The fields that a column may be mapped to: those of a triple and of one verdict on it."""
 

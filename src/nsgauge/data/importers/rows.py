@@ -205,6 +205,7 @@ class _RowReader:
                 reason=fields.prose("reason") or None,
                 prompt_hash=fields.name("prompt_hash"),
                 inclusion_probability=fields.probability("inclusion_probability"),
+                plan_round=fields.count("plan_round") or None,
                 unsafe_probability=fields.probability("unsafe_probability"),
                 not_grounded_probability=fields.probability("not_grounded_probability"),
             )

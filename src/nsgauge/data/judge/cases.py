@@ -3,15 +3,17 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pyarrow as pa
 
 from nsgauge.data.folders import file_digest
 from nsgauge.data.images import image_path
 from nsgauge.data.judge.prompt import JUDGE_PROMPTS, JudgePrompt
 from nsgauge.data.judge.question import CAPTION, Question, question_key
 from nsgauge.data.judge.recipe import JudgeRecipe
-from nsgauge.data.plan_file import read_plan
+from nsgauge.data.plan_file import note_of, read_plan
 from nsgauge.data.tables import read_triples, triples_of
 from nsgauge.errors import DataError, ImageError
 from nsgauge.records import ResponseState, Triple
@@ -57,7 +59,9 @@ def cases_of(data: Path, *, recipe: JudgeRecipe, plan: Path | None = None) -> Ca
     """
     prompt = JUDGE_PROMPTS.load(recipe.prompt, settings=JudgePrompt)
     triples = triples_of(read_triples(data))
-    drawn = None if plan is None else _drawn(plan, triples=triples)
+    table = None if plan is None else read_plan(plan)
+    drawn = None if table is None else _drawn(table, plan=plan, triples=triples)
+    plan_round = None if table is None else note_of(table).round
     asker = _Asker(data, recipe=recipe, prompt=prompt)
     questions, left_out = [], Counter[str]()
     for triple in triples:
@@ -65,7 +69,8 @@ def cases_of(data: Path, *, recipe: JudgeRecipe, plan: Path | None = None) -> Ca
             continue
         probability = None if drawn is None else drawn[triple.triple_id]
         try:
-            questions.append(asker.question(triple, inclusion_probability=probability))
+            question = asker.question(triple, inclusion_probability=probability)
+            questions.append(replace(question, plan_round=plan_round))
         except _LeftOutError as reason:
             left_out[str(reason)] += 1
     return Cases(
@@ -76,8 +81,8 @@ def cases_of(data: Path, *, recipe: JudgeRecipe, plan: Path | None = None) -> Ca
     )
 
 
-def _drawn(plan: Path, *, triples: list[Triple]) -> dict[str, float]:
-    columns = read_plan(plan).to_pydict()
+def _drawn(table: pa.Table, *, plan: Path | None, triples: list[Triple]) -> dict[str, float]:
+    columns = table.to_pydict()
     drawn = dict(zip(columns["triple_id"], columns["inclusion_probability"], strict=True))
     unknown = set(drawn) - {triple.triple_id for triple in triples}
     if unknown:

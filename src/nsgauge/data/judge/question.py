@@ -47,6 +47,7 @@ class Question:
         image: Path of the picture in the data folder; None where none is shown.
         image_digest: SHA-256 of that file.
         inclusion_probability: As a plan drew the triple; None without a plan.
+        plan_round: Of that plan.
         key: Under which its answers are kept: equal for triples that read the same.
     """
 
@@ -56,6 +57,7 @@ class Question:
     image_digest: str | None
     inclusion_probability: float | None
     key: str
+    plan_round: int | None = None
 
     @property
     def code(self) -> str:

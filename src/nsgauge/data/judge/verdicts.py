@@ -63,6 +63,7 @@ def verdict_of(reply: Reply, *, question: Question, vote: int, cases: Cases) -> 
         reason=_storable(reading.reason),
         prompt_hash=cases.prompt.prompt_hash,
         inclusion_probability=question.inclusion_probability,
+        plan_round=question.plan_round,
         unsafe_probability=probability("safety", positive=Safety.UNSAFE, chosen=reading.safety),
         not_grounded_probability=probability(
             "grounding", positive=Grounding.NOT_GROUNDED, chosen=reading.grounding
@@ -79,6 +80,7 @@ def _failed(question: Question, *, vote: int, cases: Cases, reason: str) -> Verd
         reason=_storable(reason),
         prompt_hash=cases.prompt.prompt_hash,
         inclusion_probability=question.inclusion_probability,
+        plan_round=question.plan_round,
     )
 
 

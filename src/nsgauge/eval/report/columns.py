@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from nsgauge.data.targets import JudgeLabels
 
-_EVEN = 1.01
+EVEN = 1.01
 """Largest over smallest probability that passes as even: no rate is off by .3 points for it."""
 
 
@@ -66,7 +66,7 @@ class JudgeColumns:
         declared = drawn[~np.isnan(drawn)]
         if asked.size == at.size or declared.size == 0:
             return False
-        return declared.size < drawn.size or bool(declared.max() > _EVEN * declared.min())
+        return declared.size < drawn.size or bool(declared.max() > EVEN * declared.min())
 
     @property
     def both_known(self) -> Bool[np.ndarray, " rows"]:

@@ -3,9 +3,35 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
+from nsgauge.eval.report.columns import EVEN, JudgeColumns, ScoreColumns
+
+
+def over_rounds(
+    probability: Float[np.ndarray, " rows"], *, round_: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, " rows"]:
+    """With what probability each row is among those drawn, rounds of a plan together.
+
+    Rounds that were even, each, are one even draw. Otherwise the earlier ones are taken as they
+    are, so that their rows were certain to be drawn and stand for no other, and the last stands for
+    all that it could draw from (see `nsgauge.eval.plan`).
+
+    Args:
+        probability: As each row was drawn, given the rounds before; NaN where it wasn't.
+        round_: From 1; of rows that weren't drawn, anything.
+    """
+    drawn = ~np.isnan(probability)
+    rounds = np.unique(round_[drawn])
+    if rounds.size < 2:
+        return probability
+    found = probability.copy()
+    each = [probability[drawn & (round_ == number)] for number in rounds]
+    if all(some.max() <= EVEN * some.min() for some in each):
+        found[drawn] = 1 - np.prod([1 - some.mean() for some in each])
+    else:
+        found[drawn & (round_ < rounds[-1])] = 1.0
+    return found
 
 
 def among_unseen(
@@ -29,7 +55,9 @@ def among_unseen(
         scores: Say which items were seen.
         item: Per row, its item.
     """
-    drawn = judge.asked & ~np.isnan(judge.inclusion)
+    # Rows that were certain to be drawn stay so; a round may have been drawn after the training.
+    drawn = judge.asked & (judge.inclusion < 1)
+    before = judge.asked & (judge.inclusion == 1)
     codes = np.unique(item, return_inverse=True)[1].reshape(-1)
     unseen = np.bincount(codes, weights=scores.item_seen) == 0
     rows_drawn = np.bincount(codes, weights=drawn)
@@ -37,7 +65,8 @@ def among_unseen(
     if not some.any() or unseen[some].all() or not unseen[some].any():
         return judge
     kept = float(unseen[some].mean())
-    spared = float(unseen[~some].mean()) if not some.all() else 1.0
+    others = ~some & (np.bincount(codes, weights=before) == 0)
+    spared = float(unseen[others].mean()) if others.any() else 1.0
     sizes = np.bincount(codes, weights=scores.scored | drawn)
     chance = np.where(drawn, judge.inclusion, 1.0)
     of_item = chance
@@ -45,4 +74,4 @@ def among_unseen(
         # Rows were drawn, not items: an item is drawn with the first of its rows.
         of_item = 1 - (1 - chance) ** sizes[codes]
     among = chance * kept / (of_item * kept + (1 - of_item) * spared)
-    return replace(judge, inclusion=np.where(drawn, np.minimum(among, 1.0), np.nan))
+    return replace(judge, inclusion=np.where(drawn, np.minimum(among, 1.0), judge.inclusion))

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from nsgauge.data.targets import labels_of
 from nsgauge.errors import DataError
 from nsgauge.eval.report.columns import JudgeColumns, ScoreColumns
+from nsgauge.eval.report.inclusion import over_rounds
 from nsgauge.eval.report.traits import Trait, codes_of, lean_triples, traits_of
 from nsgauge.protocol import CELLS
 from nsgauge.records import ScoreStatus, VerdictState
@@ -180,11 +181,12 @@ def _judge_columns(verdicts: pa.Table, *, judge: str, ids: pa.Array) -> JudgeCol
 
 def _inclusion(verdicts: pa.Table, *, ids: pa.Array) -> Float[np.ndarray, " rows"]:
     """With what probability each row was drawn for the judge; NaN where no design says so."""
-    column = np.full(len(ids), np.nan)
     at = positions(verdicts["triple_id"], within=ids, source="verdicts")
+    probability, round_ = np.full(len(ids), np.nan), np.ones(len(ids), dtype=np.int64)
     drawn = pc.fill_null(verdicts["inclusion_probability"], np.nan)
-    column[at] = drawn.to_numpy(zero_copy_only=False)
-    return column
+    probability[at] = drawn.to_numpy(zero_copy_only=False)
+    round_[at] = pc.fill_null(verdicts["plan_round"], 1).to_numpy(zero_copy_only=False)
+    return over_rounds(probability, round_=round_)
 
 
 def _names(bundle: Mapping[str, object], key: str) -> frozenset[str]:
