@@ -59,6 +59,7 @@ class StageSettings(Settings):
     `patience` epochs that do no better on validation end the stage. `rows_per_image` rows of one
     image lie together in a step, so that its picture is encoded once for them. The weights move
     once in `steps_per_update` steps, by the mean of their gradients: large batches, little memory.
+    (The update that ends an epoch moves them by less where fewer steps are left for it.)
     `head_rate` is of fusion and head, `adapter_rate` of the adapters, which rest while the towers
     are frozen.
     """
