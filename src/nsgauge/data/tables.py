@@ -291,7 +291,11 @@ def _once(
         yield row
     if twice:
         listed = ", ".join(str(value) for value in islice(twice, LISTED))
-        raise DataError(f"{len(twice)} values of {what} come more than once; the first: {listed}")
+        raise DataError(
+            f"{len(twice)} values of {what} come more than once; the first: {listed}; map columns "
+            "that tell such rows apart: triple_id, sample (answers to one prompt) or vote (of one "
+            "judge)"
+        )
 
 
 def _write_rejects(path: Path, rejects: Iterable[Reject]) -> dict[str, int]:

@@ -85,9 +85,10 @@ class Fields:
             UnusableRowError: `bad_number`.
         """
         text = self.name(field) or "0"
-        if not re.fullmatch("[0-9]{1,9}", text.strip()):
+        # A column with gaps comes out of pandas as 0.0, 1.0.
+        if not re.fullmatch(r"[0-9]{1,9}(\.0)?", text.strip()):
             raise UnusableRowError("bad_number", f"{field} is {text[:40]!a}, wanted 0, 1, 2...")
-        return int(text)
+        return int(text.strip().removesuffix(".0"))
 
     def label(self, field: str) -> Label:
         """What the value means; None where the field isn't mapped.

@@ -5,6 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nsgauge.data.importers.fields import CHARACTERS_LIMIT
+from nsgauge.data.importers.reading.delimited import read_csv
+from nsgauge.data.importers.reading.records import Record
 from nsgauge.errors import DataError
 
 PLAIN = ["prompt=prompt", "response=response"]
@@ -114,3 +116,13 @@ def test_a_file_that_is_not_what_it_says_is_an_error(name, content, message, run
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         run_import("table", tmp_path / name)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_may_have_the_signs_that_excel_writes_elsewhere(tmp_path, delimiter):
+    path = tmp_path / "rows.csv"
+    lines = [["prompt", "response"], ["a", "b"], ['"x;y\tz,"', "c"]]
+    path.write_text("\n".join(delimiter.join(line) for line in lines), encoding="utf-8-sig")
+    found = [row.values for row in read_csv(path) if isinstance(row, Record)]
+    wanted = [{"prompt": "a", "response": "b"}, {"prompt": "x;y\tz,", "response": "c"}]
+    assert found == wanted
