@@ -40,6 +40,23 @@ def test_smoothing_is_torchs_label_smoothing():
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize(("first", "positive"), [(4, [1, 3]), (6, [2, 3])])
+def test_smoothing_says_nothing_of_an_axis_that_nobody_spoke_of(first, positive):
+    logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(2))
+    log_cells = logits.log_softmax(dim=1)
+    ours = row_losses(
+        log_cells,
+        log_cells=log_cells,
+        masses=masses_of(first, first + 1),
+        shares=torch.zeros(2, 4),
+        smoothing=0.2,
+    )
+    negative = [cell for cell in range(4) if cell not in positive]
+    axis = torch.stack([logits[:, cells].logsumexp(dim=1) for cells in (negative, positive)], dim=1)
+    theirs = cross_entropy(axis, torch.tensor([0, 1]), label_smoothing=0.2, reduction="none")
+    torch.testing.assert_close(ours, theirs)
+
+
 @given(
     logits=st.lists(st.floats(-8, 8), min_size=4, max_size=4),
     weights=st.lists(st.floats(0.01, 1), min_size=8, max_size=8),
