@@ -44,8 +44,8 @@ def row_losses(
         log_cells: Of the four cells, the same probabilities summed.
         masses: As in `observation_losses`.
         shares: Per row, the share of votes that named each class; zeros where none did.
-        smoothing: Share of the mass that is spread evenly over what could have been said, in [0, 1):
-            over the classes, or, of a vote on one axis alone, over the two values of that.
+        smoothing: Share of the mass, in [0, 1), that is spread evenly over what could have been
+            said: over the classes, or, of a vote on one axis alone, over the two values of that.
     """
     by_class = -(shares * log_classes).sum(dim=-1)
     by_cell = observation_losses(log_cells, masses=masses)
@@ -67,9 +67,8 @@ def _even_losses(
     Of an axis that a vote is silent on, smoothing mustn't say anything either.
     """
     cells = log_cells.shape[-1]
-    single = masses[:, cells:]
-    pairs = single.unflatten(-1, (2, 2)).mean(dim=-1, keepdim=True).expand(-1, 2, 2)
-    told = torch.cat([torch.zeros_like(masses[:, :cells]), pairs.flatten(-2)], dim=-1)
+    pairs = masses[:, cells:].reshape(-1, 2, 2).mean(dim=-1, keepdim=True).expand(-1, 2, 2)
+    told = torch.cat([torch.zeros_like(masses[:, :cells]), pairs.reshape(-1, 4)], dim=-1)
     of_cells = masses[:, :cells].sum(dim=-1)
     return observation_losses(log_cells, masses=told) - of_cells * log_classes.mean(dim=-1)
 
