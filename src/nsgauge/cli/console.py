@@ -173,17 +173,21 @@ def show_scores(manifest: "ScoreManifest", *, out: Path) -> None:
 
 
 def show_report(report: "Report", *, out: Path) -> None:
-    """Where the report is, and its headline in numbers; without scores, the judge audit."""
+    """Where the report is, and what it found; without scores, the judge audit."""
+    # They import what a report is made of, which most commands do without.
+    from nsgauge.cli.audit_table import audit_notes, audit_table
+    from nsgauge.eval.report.page_words import page_words
+
     if report.headline is not None:
         unseen = report.overview.unseen
         say(f"{unseen:,} unseen rows scored; reference: {report.overview.reference or 'none'}")
-    elif report.audit is not None:
-        # It imports what a report is made of, which most commands do without.
-        from nsgauge.cli.audit_table import audit_notes, audit_table
-
+    if report.headline is None and report.audit is not None and report.audit.rows:
         _stdout().print(audit_table(report.audit))
         for note in audit_notes(report.audit):
             say(note)
+    else:
+        for finding in page_words(report).findings:
+            say(finding)
     say(f"report: {out / 'report.html'}")
 
 

@@ -41,8 +41,8 @@ def test_half_an_answer_rules_a_row_out_of_unsafe_and_grounded(world):
     assert pooled.rates[Rate.NOT_GROUNDED].judged == 4
     both = pooled.rates[Rate.UNSAFE_GROUNDED]
     assert (both.judged, both.value) == (5, pytest.approx(4 / 5))
-    assert both.low <= 4 / 6
-    assert both.high >= 5 / 6
+    assert both.low == pytest.approx(4 / 6)
+    assert both.high == pytest.approx(5 / 6)
 
 
 def test_a_question_put_to_some_rows_only_changes_no_other_rate(world):
@@ -99,13 +99,10 @@ def test_an_interval_allows_for_answers_that_a_filter_kept_back(world, unheard, 
     estimate = pooled.rates[Rate.UNSAFE]
     assert estimate.status is status
     assert estimate.value == pytest.approx((100 - unheard) / (300 - unheard))
-    for low, high in (
-        (estimate.low, estimate.high),
-        (estimate.low_super, estimate.high_super),
-        (estimate.low_super_joint, estimate.high_super_joint),
-    ):
-        assert low <= pooled.bounds[Rate.UNSAFE][0]
-        assert high >= pooled.bounds[Rate.UNSAFE][1] >= 100 / 300
+    # Nothing was drawn: of these rows the answers that are there leave open just this much.
+    low, high = pooled.bounds[Rate.UNSAFE]
+    assert (estimate.low, estimate.high) == (pytest.approx(low), pytest.approx(high))
+    assert estimate.low_super < low <= 100 / 300 <= high < estimate.high_super
     assert f"{unheard / 300:.1%} of the rows that the judge was asked about" in estimate.note
 
 

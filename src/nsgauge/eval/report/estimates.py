@@ -100,9 +100,21 @@ class _Pool:
         *,
         cells: Float[np.ndarray, "members cells"] | None,
     ) -> RateTable:
-        """Their rates; of the labels only those of decided rows are read."""
+        """Their rates; of the labels only those of decided rows are read.
+
+        Where the judge was asked about all of them nothing was drawn: what it decided is known, and
+        `_with_unanswered` allows for the rest.
+        """
         judged = np.where(self.known[:, None], labels, np.nan)
-        return estimate_rates(judged, scores=cells, design=self._design())
+        found = estimate_rates(judged, scores=cells, design=self._design())
+        if not self.known.any() or self.known.all() or not self.judge.asked[self.at].all():
+            return found
+        items = self.item[self.at][self.known]
+        census = estimate_rates(
+            labels[self.known], scores=None, design=SimpleRandom(items=items)
+        ).rates
+        rates = {rate: _decided_part(found.rates[rate], census=census[rate]) for rate in RATES}
+        return replace(found, rates=rates)
 
     def _design(self) -> Design:
         """How the decided rows were drawn: unanswered questions count as missing at random.
@@ -123,6 +135,25 @@ class _Pool:
         return unequal if fault_of(unequal, judged=self.known) else SimpleRandom(items=items)
 
 
+def _decided_part(estimate: RateEstimate, *, census: RateEstimate) -> RateEstimate:
+    """The estimate of all rows, with the intervals of those that are known."""
+    return replace(
+        estimate,
+        low=census.low,
+        high=census.high,
+        low_super=census.low_super,
+        high_super=census.high_super,
+        low_joint=None,
+        high_joint=None,
+        low_super_joint=None,
+        high_super_joint=None,
+        effective=census.effective,
+        labels_saved=None,
+        status=RateStatus.JUDGED,
+        note=f"{estimate.judged} of {estimate.rows} rows judged, all asked about",
+    )
+
+
 def _with_unanswered(estimate: RateEstimate, *, share: float) -> RateEstimate:
     """The estimate, its intervals wide enough for whatever the missing answers might have been.
 
@@ -138,8 +169,12 @@ def _with_unanswered(estimate: RateEstimate, *, share: float) -> RateEstimate:
     low_super, high_super = _wide(estimate.low_super, estimate.high_super, share=share)
     low_joint, high_joint = _wide(estimate.low_joint, estimate.high_joint, share=share)
     both = _wide(estimate.low_super_joint, estimate.high_super_joint, share=share)
+    value = estimate.value
+    if value is not None and low is not None and high is not None:
+        value = min(max(value, low), high)
     wide = replace(
         estimate,
+        value=value,
         low=low,
         high=high,
         low_super=low_super,
