@@ -237,3 +237,20 @@ def test_one_class_alone_leaves_the_threshold_at_one_half_and_says_so(positive):
     probability = np.array([0.1, 0.9])[: len(positive)]
     chosen = threshold_choice(probability, positive=positive, target=ThresholdTarget())
     assert (chosen.threshold, chosen.reached) == (0.5, False)
+
+
+def test_many_rows_say_how_rare_a_rare_cell_is():
+    """What label smoothing gave a cell of a fifth of a percent is taken back."""
+    generator = np.random.default_rng(0)
+    prior, distance = np.array([0.95, 0.03, 0.018, 0.002]), 1.5
+    label = generator.choice(4, size=6000, p=prior)
+    seen = generator.standard_normal((6000, 4)) + distance * np.eye(4)[label]
+    said = distance * seen + np.log(prior)
+    cells = np.exp(said - said.max(axis=1, keepdims=True))
+    cells /= cells.sum(axis=1, keepdims=True)
+    logits = np.log(0.9 * cells + 0.1 / 4)
+    masses = np.eye(8)[label]
+    found = fit_calibrator(logits, masses=masses, generator=np.random.default_rng(1))
+    assert found.calibrator.method == "bias_corrected"
+    told = found.calibrator.probabilities(logits).mean(axis=0)
+    np.testing.assert_allclose(told, masses[:, :4].mean(axis=0), rtol=0.1)

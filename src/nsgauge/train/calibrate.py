@@ -17,6 +17,7 @@ from nsgauge.train.recipe import ThresholdTarget
 
 # Below this many rows a calibrator is noise, and the logits stay as they are.
 ROWS_NEEDED = 50
+_PRIOR_VARIANCE = 10.0
 FOLDS = 5
 # The ends of a two-sided 90% interval are one-sided 95% bounds.
 TWO_SIDED = 0.9
@@ -64,7 +65,12 @@ def fit_calibrator(
             np.mean(
                 [
                     _loss(
-                        _fit(logits[folds != fold], masses=masses[folds != fold], method=method),
+                        _fit(
+                            logits[folds != fold],
+                            masses=masses[folds != fold],
+                            method=method,
+                            items=len(np.unique(codes[folds != fold])),
+                        ),
                         logits=logits[folds == fold],
                         masses=masses[folds == fold],
                     )
@@ -75,7 +81,7 @@ def fit_calibrator(
         for method in ("identity", "temperature", "bias_corrected")
     }
     best = min(losses, key=losses.__getitem__)
-    calibrator = _calibrator(_fit(logits, masses=masses, method=best), method=best)
+    calibrator = _calibrator(_fit(logits, masses=masses, method=best, items=items), method=best)
     return CalibrationFit(calibrator=calibrator, rows=rows, losses=losses)
 
 
@@ -185,6 +191,7 @@ def _fit(
     *,
     masses: Float[np.ndarray, "rows observations"],
     method: str,
+    items: int,
 ) -> Float[np.ndarray, " parameters"]:
     """log(scale) and the four shifts; those that a method doesn't have stay zero."""
     free = {"identity": 0, "temperature": 1, "bias_corrected": 5}[method]
@@ -194,8 +201,10 @@ def _fit(
 
     def objective(values: Float[np.ndarray, " free"]) -> float:
         full = np.concatenate([values, np.zeros(5 - free)])
-        # A weak pull to the identity keeps a cell that never occurs from running off.
-        return _loss(full, logits=logits, masses=masses) + 1e-3 * float(values @ values)
+        # A pull to the identity, that of one normal prior however many the items are, keeps a cell
+        # that never occurs from running off.
+        pull = float(values @ values) / (2 * _PRIOR_VARIANCE * items)
+        return _loss(full, logits=logits, masses=masses) + pull
 
     parameters[:free] = minimize(objective, np.zeros(free), method="L-BFGS-B").x
     return parameters
