@@ -10,10 +10,11 @@ from nsgauge.eval.report.phrases import count, listed, percent, some, with_inter
 from nsgauge.protocol import RATE_TITLES, Rate
 
 STANDINGS = (
-    "Standing: census, the judge answered every row; judged, corrected with at least 50 items that "
-    "the judge answered, each weighted by how it was drawn; insufficient, fewer, or drawn nobody "
-    "knows how, or a tenth of the answers missing, so that the numbers are a hint; transported, no "
-    "row judged, so that nothing checks the classifier."
+    "Standing: census, the judge answered every row; judged, it was asked about every row and few "
+    "answers are missing, or the rates are corrected with at least 50 items that it answered, each "
+    "weighted by how it was drawn; insufficient, fewer, or drawn nobody knows how, or over a tenth "
+    "of the answers missing, so that the numbers are a hint; transported, no row judged, so that "
+    "nothing checks the classifier."
 )
 
 
