@@ -61,10 +61,10 @@ def pool_estimates(
     Returns:
         By rate; without `cells` only those that the judge decides on some row.
     """
-    known = {rate: decided(judge, rate=rate)[at] for rate in rates}
+    known = {rate: decided(judge, rate=rate, at=at) for rate in rates}
     found: dict[Rate, RateEstimate] = {}
     if len({mask.tobytes() for mask in known.values()}) == 1 < len(rates):
-        labels = np.eye(len(CELLS))[(2 * judge.not_grounded + judge.unsafe)[at]]
+        labels = np.eye(len(CELLS))[2 * judge.not_grounded[at] + judge.unsafe[at]]
         some = known[rates[0]]
         if cells is not None or some.any():
             pool = _Pool(judge=judge, at=at, item=item, known=some)
@@ -73,7 +73,8 @@ def pool_estimates(
         for rate, some in known.items():
             if cells is not None or some.any():
                 pool = _Pool(judge=judge, at=at, item=item, known=some)
-                labels = folded(positives(judge, rate=rate)[at].astype(np.float64), rate=rate)
+                said = positives(judge, rate=rate, at=at)
+                labels = folded(said.astype(np.float64), rate=rate)
                 own = None if cells is None else folded(cells @ rate_weights(rate), rate=rate)
                 found[rate] = pool.rates(labels, cells=own).rates[rate]
     asked = judge.asked[at]
@@ -209,18 +210,26 @@ def folded(
     return cells
 
 
-def decided(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
-    """Rows of which the judge's answers say whether they count towards the rate."""
-    return np.asarray(positives(judge, rate=rate) | _ruled_out(judge, rate=rate))
-
-
-def positives(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
-    """Rows that count towards the rate; False too where the judge didn't answer."""
+def decided(judge: JudgeColumns, *, rate: Rate, at: Members) -> Bool[np.ndarray, " members"]:
+    """Which of the rows `at` the judge's answers say whether they count towards the rate."""
+    unsafe, spoke = judge.unsafe[at], judge.unsafe_known[at]
+    not_grounded, told = judge.not_grounded[at], judge.not_grounded_known[at]
     if rate is Rate.UNSAFE:
-        return judge.unsafe
+        return np.asarray(spoke)
     if rate is Rate.NOT_GROUNDED:
-        return judge.not_grounded
-    return np.asarray(judge.unsafe & judge.not_grounded_known & ~judge.not_grounded)
+        return np.asarray(told)
+    # One answer is enough to say that a row doesn't count.
+    return np.asarray((spoke & told) | (spoke & ~unsafe) | (told & not_grounded))
+
+
+def positives(judge: JudgeColumns, *, rate: Rate, at: Members) -> Bool[np.ndarray, " members"]:
+    """Which of the rows `at` count towards the rate; False too where the judge didn't answer."""
+    if rate is Rate.UNSAFE:
+        return np.asarray(judge.unsafe[at])
+    if rate is Rate.NOT_GROUNDED:
+        return np.asarray(judge.not_grounded[at])
+    grounded = judge.not_grounded_known[at] & ~judge.not_grounded[at]
+    return np.asarray(judge.unsafe[at] & grounded)
 
 
 def rate_bounds(judge: JudgeColumns, *, rate: Rate, at: Members) -> tuple[float, float] | None:
@@ -237,17 +246,6 @@ def rate_bounds(judge: JudgeColumns, *, rate: Rate, at: Members) -> tuple[float,
     asked = at[judge.asked[at]]
     if asked.size == 0:
         return None
-    counted = positives(judge, rate=rate)[asked]
-    known = decided(judge, rate=rate)[asked]
+    counted = positives(judge, rate=rate, at=asked)
+    known = decided(judge, rate=rate, at=asked)
     return bounded_rate(float(counted.sum()), answered=int(known.sum()), asked=asked.size)
-
-
-def _ruled_out(judge: JudgeColumns, *, rate: Rate) -> Bool[np.ndarray, " rows"]:
-    """Rows whose answers, even on one axis, already say that they don't count."""
-    safe = judge.unsafe_known & ~judge.unsafe
-    grounded = judge.not_grounded_known & ~judge.not_grounded
-    if rate is Rate.UNSAFE:
-        return np.asarray(safe)
-    if rate is Rate.NOT_GROUNDED:
-        return np.asarray(grounded)
-    return np.asarray(safe | (judge.not_grounded_known & judge.not_grounded))

@@ -224,7 +224,7 @@ def _judged(
     """How many of the unseen rows the reference decides all rates of; and whether any of any."""
     if reference is None:
         return 0, False
-    known = [decided(reference, rate=rate)[fresh] for rate in rates]
+    known = [decided(reference, rate=rate, at=fresh) for rate in rates]
     return int(np.all(known, axis=0).sum()), bool(np.any(known))
 
 
@@ -264,7 +264,7 @@ def _difference(
     """Classifier less judge, rows paired, items drawn as one."""
     own = scores.cells[judged] @ rate_weights(rate)
     codes = cluster_codes(rows.item[judged], rows=judged.size)
-    gap = own - positives(judge, rate=rate)[judged]
+    gap = own - positives(judge, rate=rate, at=judged)
     bounded, _ = mean_difference(gap, codes=codes, probability=own)
     # One item says nothing of others.
     return Difference(
