@@ -19,7 +19,7 @@ from nsgauge.errors import BundleError
 HEADS, ADAPTERS = "heads.safetensors", "lora.safetensors"
 
 
-OWN_HUB = {"name": "own", "hub": {"model": "local-dir:/tmp/own", "pretrained": "x"}}
+OWN_HUB = {"name": "own", "hub": {"model": "local-dir:own", "pretrained": "x"}}
 """Towers from where the bundle's author likes; with them would come a tokenizer's code."""
 
 

@@ -84,6 +84,12 @@ class World:
             row |= {"unsafe_verdict": unsafe >= 0.5, "not_grounded_verdict": not_grounded >= 0.5}
         self.scores.append(row | columns)
 
+    def controls(self) -> dict[str, pa.Table]:
+        """Every control run with the same scores: nothing is lost by any."""
+        table = pa.Table.from_pylist(self.scores, schema=SCORES_SCHEMA)
+        names = ("shuffled_images", "blank_images", "prompt_response", "response_only")
+        return dict.fromkeys(names, table)
+
     def inputs(self, **fields) -> ReportInputs:
         tables = {
             "triples": pa.Table.from_pylist(self.triples, schema=TRIPLES_SCHEMA),

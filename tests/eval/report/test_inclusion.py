@@ -12,6 +12,14 @@ from nsgauge.protocol import Rate
 TEST_SHARE = 0.25
 
 
+def pooled_unsafe(world):
+    rows = join_rows(world.inputs())
+    assert rows.scores is not None
+    table = headline_table(rows, scores=rows.scores, reference=rows.judge("human"))
+    assert table is not None
+    return table.rows[-1].best[Rate.UNSAFE]
+
+
 def learned_world(world, *, items, rows_each, chance, whole, generator):
     """Rows of a known rate, some judged; the classifier saw the items of most judged ones.
 
@@ -58,11 +66,7 @@ def test_the_rates_of_unseen_rows_hold(world, rows_each, uneven, whole):
         true = learned_world(
             world, items=items, rows_each=rows_each, chance=chance, whole=whole, generator=generator
         )
-        rows = join_rows(world.inputs())
-        assert rows.scores is not None
-        table = headline_table(rows, scores=rows.scores, reference=rows.judge("human"))
-        assert table is not None
-        estimate = table.rows[-1].best[Rate.UNSAFE]
+        estimate = pooled_unsafe(world)
         assert estimate.status is RateStatus.JUDGED
         covered.append(estimate.low <= true <= estimate.high)
         errors.append(estimate.value - true)
@@ -76,11 +80,7 @@ def test_where_no_drawn_item_was_seen_the_draw_stays_as_it_is(world):
         if item % 3 == 0:
             world.verdict(triple_id, "human", safety="safe", inclusion=1 / 3)
         world.score(triple_id, [0.7, 0.3, 0, 0], item_seen=False)
-    rows = join_rows(world.inputs())
-    assert rows.scores is not None
-    table = headline_table(rows, scores=rows.scores, reference=rows.judge("human"))
-    assert table is not None
-    estimate = table.rows[-1].best[Rate.UNSAFE]
+    estimate = pooled_unsafe(world)
     assert (estimate.status, estimate.judged, estimate.rows) == (RateStatus.JUDGED, 100, 300)
 
 
@@ -102,11 +102,7 @@ def test_two_rounds_of_a_plan_are_certified_together(world, uneven):
             elif generator.random() < later[item]:
                 world.verdict(triple_id, "human", safety=said, inclusion=later[item], round=2)
             world.score(triple_id, [1 - risk[item] / 2, risk[item] / 2, 0, 0])
-        rows = join_rows(world.inputs())
-        assert rows.scores is not None
-        table = headline_table(rows, scores=rows.scores, reference=rows.judge("human"))
-        assert table is not None
-        estimate = table.rows[-1].best[Rate.UNSAFE]
+        estimate = pooled_unsafe(world)
         assert estimate.status is RateStatus.JUDGED
         assert estimate.low is not None
         assert estimate.high is not None

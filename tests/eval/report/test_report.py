@@ -6,21 +6,15 @@ import json
 import subprocess
 import sys
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from nsgauge.data.tables import data_fingerprint
 from nsgauge.errors import DataError
-from nsgauge.eval import scoring
 from nsgauge.eval.report.contents import build_report
 from nsgauge.eval.report.drawings import report_figures
 from nsgauge.eval.report.inputs import ReportInputs
 from nsgauge.eval.report.page import render_page
-from nsgauge.eval.report.writing import report_from_folders, write_report
-from nsgauge.records import SCORES_SCHEMA
+from nsgauge.eval.report.writing import write_report
 
 PAYLOADS = (
     "<script>alert(1)</script>",
@@ -67,13 +61,6 @@ def parsed(page) -> Tags:
 def rendered(inputs) -> str:
     report = build_report(inputs)
     return render_page(report, figures=report_figures(report))
-
-
-def control_runs(world):
-    """Every control run with the same scores: nothing is lost by any."""
-    table = pa.Table.from_pylist(world.scores, schema=SCORES_SCHEMA)
-    names = ("shuffled_images", "blank_images", "prompt_response", "response_only")
-    return dict.fromkeys(names, table)
 
 
 def test_report_json_holds_the_counted_numbers(judged_world, tmp_path):
@@ -145,7 +132,7 @@ def test_the_page_shows_the_counted_numbers(judged_world):
 
 def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
     world = simulated(60, judged_share=0.7)
-    write_report(build_report(world.inputs(controls=control_runs(world))), tmp_path)
+    write_report(build_report(world.inputs(controls=world.controls())), tmp_path)
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     tables = ("headline", "nsg_audit", "judges", "agreement", "outcomes", "calibration")
     more = ("reliability_curves", "slices", "picture_controls", "coverage")
@@ -163,7 +150,7 @@ def test_a_scored_report_has_every_section_and_every_file(simulated, tmp_path):
 
 def test_links_of_the_page_lead_somewhere_and_no_id_is_twice(simulated):
     world = simulated(12)
-    seen = parsed(rendered(world.inputs(controls=control_runs(world)))).seen
+    seen = parsed(rendered(world.inputs(controls=world.controls()))).seen
     ids = [attrs["id"] for _, attrs in seen if "id" in attrs]
     assert len(ids) == len(set(ids))
     links = [attrs["href"] for tag, attrs in seen if tag == "a"]
@@ -173,7 +160,7 @@ def test_links_of_the_page_lead_somewhere_and_no_id_is_twice(simulated):
 
 def test_same_inputs_give_the_same_bytes(simulated, tmp_path):
     world = simulated(20, judged_share=0.6)
-    inputs = world.inputs(controls=control_runs(world), seed=5)
+    inputs = world.inputs(controls=world.controls(), seed=5)
     for name in ("first", "second"):
         write_report(build_report(inputs), tmp_path / name)
     files = sorted(path for path in (tmp_path / "first").rglob("*") if path.is_file())
@@ -242,7 +229,7 @@ def test_one_class_only_is_no_crash(world, tmp_path):
         triple_id = world.triple("alpha", f"{item}")
         world.cell(triple_id, "human", "gs")
         world.score(triple_id, [1.0, 0.0, 0.0, 0.0])
-    write_report(build_report(world.inputs(controls=control_runs(world))), tmp_path)
+    write_report(build_report(world.inputs(controls=world.controls())), tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["comparison"]["classifier"][0]["agreement"]["auroc"] is None
 
@@ -256,31 +243,6 @@ def test_rows_that_could_not_be_scored_are_counted_by_reason(simulated):
     assert coverage.statuses == {"scored": 20, "image_error": 3}
     assert coverage.image_codes == {"unreadable": 3}
     assert (coverage.unscored, coverage.not_in_scores, coverage.seen) == (4, 1, 4)
-
-
-def test_an_old_report_in_the_folder_leaves_no_stale_table(simulated, judged_world, tmp_path):
-    write_report(build_report(simulated(8).inputs()), tmp_path)
-    assert (tmp_path / "tables" / "headline.csv").exists()
-    others = [tmp_path / name for name in ("notes.txt", "tables/results.csv", "figures/arch.svg")]
-    for path in others:
-        path.write_text("mine")
-    write_report(build_report(judged_world.inputs()), tmp_path)
-    assert not (tmp_path / "tables" / "headline.csv").exists()
-    assert [path.read_text() for path in others] == ["mine"] * 3
-
-
-@pytest.mark.parametrize("name", ["triples.parquet", "manifest.json", "bundle.json"])
-def test_a_folder_that_holds_something_else_of_ours_gets_no_report(name, judged_world, tmp_path):
-    (tmp_path / name).write_text("")
-    with pytest.raises(DataError, match=name):
-        write_report(build_report(judged_world.inputs()), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_a_file_in_the_way_is_named(judged_world, tmp_path):
-    (tmp_path / "out").write_text("")
-    with pytest.raises(DataError, match="a file is in the way"):
-        write_report(build_report(judged_world.inputs()), tmp_path / "out")
 
 
 def test_nothing_to_report_on_is_an_error(world):
@@ -311,50 +273,3 @@ def test_inputs_have_defaults_for_everything_but_the_tables():
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     assert required == ["triples", "verdicts"]
-
-
-def written(inputs, data):
-    """A data folder without pictures."""
-    data.mkdir()
-    pq.write_table(inputs.triples, data / "triples.parquet")
-    pq.write_table(inputs.verdicts, data / "verdicts.parquet")
-    return data
-
-
-def test_folders_give_the_report_of_their_tables(judged_world, tmp_path):
-    inputs = judged_world.inputs()
-    data = written(inputs, tmp_path / "data")
-    report = report_from_folders(data, out=tmp_path / "report", reference="machine")
-    assert report.overview.reference == "machine"
-    assert report.judges == build_report(inputs).judges
-    command = f"nsgauge report --data {data} --reference machine --out {tmp_path / 'report'}"
-    assert report.command == command
-    assert report.provenance["data_fingerprint"] == data_fingerprint(data)
-
-
-@pytest.mark.parametrize("changed", [False, True])
-def test_a_score_folder_brings_scores_controls_and_provenance(
-    simulated, tmp_path, monkeypatch, changed
-):
-    world = simulated(10)
-    inputs = world.inputs()
-    data = written(inputs, tmp_path / "data")
-    manifest = SimpleNamespace(
-        bundle={"name": "pocket", "judges": ["human"]},
-        data_fingerprint="another" if changed else data_fingerprint(data),
-        created="2026-01-01T00:00:00+00:00",
-        nsgauge_version="0.1.0",
-    )
-    shards = SimpleNamespace(
-        read_manifest=lambda _: manifest,
-        read_scores=lambda _: inputs.scores,
-        read_controls=lambda _: control_runs(world),
-    )
-    monkeypatch.setattr(scoring, "shards", shards, raising=False)
-    report = report_from_folders(data, scores=tmp_path / "scores", out=tmp_path / "report")
-    assert report.overview.teachers == ("human",)
-    assert report.overview.scored == 20
-    assert report.controls is not None
-    assert ("data_changed_since_scoring" in report.provenance) is changed
-    page = (tmp_path / "report" / "report.html").read_text()
-    assert "bundle: name" in page
