@@ -12,7 +12,7 @@ shuffled   as `pictures`, with the same verdicts dealt out to other triples: not
 
     python benchmarks/sample.py --seeds 7 8 9 --out benchmarks/results/sample.csv
 
-About four minutes a training on two CPU cores; `kinds` takes four of them for a seed. A row that is
+About two minutes a training on one CPU core; `kinds` takes four of them for a seed. A row that is
 in the file is not made again, and a training whose scores are in `--work` is not repeated.
 """
 

@@ -3,68 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from nsgauge.eval.clusters import Clusters, cluster_codes, design_effect, scarcest
-from nsgauge.eval.intervals import Interval, check_confidence, normal_quantile, t_quantile, wilson
+from nsgauge.eval.intervals import Interval, normal_quantile, t_quantile, wilson
 from nsgauge.eval.plus_two import SCARCE, correlation
 from nsgauge.eval.rate_table import (
     RateEstimate,
     RateStatus,
     RateTable,
-    clean_cells,
     no_rows,
     rate_table,
 )
 from nsgauge.protocol import Rate, rate_weights
-
-
-def judge_rates(
-    cells: Float[np.ndarray, "rows cells"],
-    *,
-    clusters: Clusters | None = None,
-    confidence: float = 0.95,
-) -> RateTable:
-    """The rates of a pool that the judge saw whole: the finite rate is known, its width is zero.
-
-    Args:
-        cells: The judge's cells, one-hot or vote shares.
-        clusters: Item ids; the superpopulation interval then allows for rows that share an item.
-        confidence: Of the superpopulation interval, in (0, 1).
-
-    Raises:
-        ValueError: cells that aren't four shares that sum to one.
-    """
-    check_confidence(confidence)
-    return census_rates(clean_cells(cells), naive=None, clusters=clusters, confidence=confidence)
-
-
-def judge_axis_rate(
-    positive: Bool[np.ndarray, " rows"] | Float[np.ndarray, " rows"],
-    *,
-    rate: Rate = Rate.UNSAFE,
-    clusters: Clusters | None = None,
-    confidence: float = 0.95,
-) -> RateEstimate:
-    """One rate of a pool that the judge saw whole, from a judge that answers on one axis only.
-
-    Args:
-        positive: The judge's label, or the share of its votes in [0, 1].
-        rate: What `positive` counts towards.
-        clusters: Item ids; None where no item repeats.
-        confidence: Of the superpopulation interval, in (0, 1).
-
-    Raises:
-        ValueError: a value outside [0, 1], or NaN.
-    """
-    check_confidence(confidence)
-    labels = positive.astype(np.float64)
-    if not bool(((labels >= 0) & (labels <= 1)).all()):
-        raise ValueError(
-            "labels must lie in [0, 1] and none may be NaN: drop unanswered rows first"
-        )
-    value = float(labels.mean()) if len(labels) else None
-    return _known(rate, value=value, labels=labels, clusters=clusters, confidence=confidence)
 
 
 def census_rates(
@@ -74,7 +25,14 @@ def census_rates(
     clusters: Clusters | None,
     confidence: float,
 ) -> RateTable:
-    """All rows judged."""
+    """The rates of a pool that the judge saw whole: the finite rate is known, its width is zero.
+
+    Args:
+        labels: The judge's cells, one-hot or vote shares.
+        naive: The classifier's cells of the same rows; None without.
+        clusters: Item ids; the superpopulation interval then allows for rows that share an item.
+        confidence: Of the superpopulation interval, in (0, 1).
+    """
     if len(labels) == 0:
         return rate_table(None, estimate=lambda rate, _: no_rows(rate))
 

@@ -15,7 +15,6 @@ from nsgauge.eval.rates import (
     RateTable,
     SimpleRandom,
     estimate_rates,
-    judge_rates,
 )
 from nsgauge.protocol import CELLS, RATES, Rate, rate_weights
 
@@ -107,7 +106,7 @@ def test_items_of_one_row_each_change_nothing(pool):
 def test_a_census_is_the_judges_rate_with_no_width(draw_world):
     world = draw_world(np.random.default_rng(1), items=80, unsafe=0.2)
     table = estimate([world.cells, world.probabilities, world.probabilities[:0]])
-    judge = judge_rates(world.cells)
+    judge = estimate_rates(world.cells, scores=None, design=SimpleRandom())
     for rate in RATES:
         found = table.rates[rate]
         share = float((world.cells @ rate_weights(rate)).mean())
@@ -207,7 +206,8 @@ def test_without_labels_the_classifiers_word_stands_alone(draw_world):
 
 def test_no_rows_is_undefined_and_not_zero():
     nothing = np.empty((0, 4))
-    for table in (estimate([nothing] * 3), judge_rates(nothing)):
+    alone = estimate_rates(nothing, scores=None, design=SimpleRandom())
+    for table in (estimate([nothing] * 3), alone):
         assert table.cells == {}
         assert [table.rates[rate].value for rate in RATES] == [None, None, None]
 

@@ -4,7 +4,6 @@ Two estimands stand side by side. Finite: what the judge would say of all N rows
 what it would say of items like these. Statuses say which claims the labels can carry.
 """
 
-from nsgauge.eval.census import judge_axis_rate, judge_rates
 from nsgauge.eval.rate_table import MINIMUM_JUDGED, RateEstimate, RateStatus, RateTable
 from nsgauge.eval.rates.designs import Design, SimpleRandom, Stratified, Undeclared, Unequal
 from nsgauge.eval.rates.estimate import estimate_rates
@@ -20,6 +19,4 @@ __all__ = [
     "Undeclared",
     "Unequal",
     "estimate_rates",
-    "judge_axis_rate",
-    "judge_rates",
 ]

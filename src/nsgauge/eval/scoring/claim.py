@@ -91,6 +91,7 @@ def _taken(out: Path, *, fresh: ScoreManifest, overwrite: bool) -> ScoreManifest
                 "--overwrite"
             )
         # Begun, but nothing was scored.
+        clear(out)
         write_manifest(out, manifest=fresh)
         return fresh
     return _trusted(found, out=out)
